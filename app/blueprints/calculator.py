@@ -1,0 +1,60 @@
+"""The calculator: the form, and what becomes of it when it is sent."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+
+from app.blueprints.results import result_page
+from app.calculations.errors import InvalidInput
+from app.forms import COMPLETE, EstimateForm, InputForm
+from app.run_log import Run
+from app.runs import estimate_run
+
+bp = Blueprint("calculator", __name__)
+
+#: Workloads to start from: name, prompt and output tokens.
+WORKLOADS = (("Chat", 1024, 512), ("Retrieval", 8192, 512), ("Summary", 32_768, 1024), ("Code", 4096, 2048))
+
+
+def form_page(form: InputForm) -> str:
+    return render_template(
+        "calculator/form.html", form=form, groups=form.groups(), complete=COMPLETE, workloads=WORKLOADS
+    )
+
+
+@bp.get("/")
+def form() -> str:
+    """The form, filled from the query string; what cannot be used there is told beside its field."""
+    filled = EstimateForm(request.args)
+    if request.args:
+        filled.validate()
+    return form_page(filled)
+
+
+@bp.post("/")
+def calculate() -> Any:
+    """Estimate, log, show. Bad input gives the form back as it was sent, with the messages."""
+    sent = EstimateForm(request.form)
+    run = estimated(sent)
+    if run is None:
+        return form_page(sent), HTTPStatus.UNPROCESSABLE_ENTITY
+    try:
+        current_app.extensions["run_log"].append(run)
+    except (OSError, ValueError) as error:
+        current_app.logger.error("The run %s could not be logged: %s", run.run_id, error)
+        return result_page(run, not_saved=getattr(error, "strerror", None) or str(error))
+    return redirect(url_for("results.result", run_id=run.run_id), HTTPStatus.SEE_OTHER)
+
+
+def estimated(sent: InputForm) -> Run | None:
+    """The run of a form, or None with the messages added to it."""
+    if not sent.validate():
+        return None
+    try:
+        return estimate_run(sent.raw(), source="web")
+    except InvalidInput as error:
+        sent.refuse(error)
+        return None

@@ -1,0 +1,48 @@
+"""The page of one run."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, abort, current_app, render_template
+
+from app import result_page as page
+from app.forms import share_args
+from app.run_log import Run
+
+bp = Blueprint("results", __name__)
+
+
+@bp.get("/results/<run_id>")
+def result(run_id: str) -> Any:
+    """A logged run; 404 with what to do where the log has none of this id."""
+    try:
+        run = current_app.extensions["run_log"].get(run_id)
+    except OSError as error:
+        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The log of runs cannot be read: {error.strerror}.")
+    if run is None:
+        return render_template("results/missing.html", run_id=run_id[:80]), HTTPStatus.NOT_FOUND
+    return result_page(run)
+
+
+def result_page(run: Run, *, not_saved: str = "") -> str:
+    """The page of a run, also of one that could not be logged: then with the reason."""
+    if run.kind != "estimate" or not page.is_complete(run.results):
+        return render_template("results/other.html", run=run, document=json.dumps(run.as_dict(), indent=2))
+    return render_template(
+        "results/result.html",
+        run=run,
+        found=run.results,
+        not_saved=not_saved,
+        state=page.state(run.results),
+        metrics=page.metrics(run.results),
+        memory_rows=page.memory_rows(run.results),
+        flops_rows=page.flops_rows(run.results),
+        bound_rows=page.bound_rows(run.results),
+        phases=page.bound_phases(run.results),
+        figures=page.figures(run.results),
+        input_rows=page.input_rows(run.inputs),
+        share=share_args(run.inputs),
+    )

@@ -1,0 +1,99 @@
+"""The history page: every logged run in one table, and several of them side by side."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, abort, current_app, render_template, request
+
+from app import history_csv
+from app.charts.history import memory_figure, throughput_figure, user_rate_figure
+from app.comparison import compared, input_lines, result_lines
+from app.history import COLUMNS, MAX_COMPARED, PER_PAGE, History, Query
+from app.run_log import SOURCES
+
+bp = Blueprint("visualize", __name__)
+
+#: Offered where nothing has been calculated yet: title, and what the form is filled with.
+EXAMPLES = (
+    (
+        "A chat assistant: Llama 3.1 8B on one L40S",
+        {
+            "model": "meta-llama/Llama-3.1-8B-Instruct",
+            "gpu": "l40s",
+            "input_tokens": 1024,
+            "output_tokens": 512,
+        },
+    ),
+    (
+        "Long documents: Qwen2.5 72B on H200 with an FP8 cache",
+        {
+            "model": "Qwen/Qwen2.5-72B-Instruct",
+            "gpu": "h200-sxm",
+            "input_tokens": 32_000,
+            "output_tokens": 1000,
+            "kv_precision": "fp8",
+        },
+    ),
+    (
+        "A mixture of experts at full load: DeepSeek V3 on B200",
+        {"model": "deepseek-ai/DeepSeek-V3", "gpu": "b200", "concurrency": "saturated"},
+    ),
+)
+
+
+def history() -> History:
+    """The rows of this application's log, kept from one request to the next."""
+    extensions = current_app.extensions
+    if "history" not in extensions:
+        extensions.setdefault("history", History(extensions["run_log"]))
+    return extensions["history"]
+
+
+@bp.get("/visualize")
+def visualize() -> tuple[str, int]:
+    """The table that the query string asks for, and the comparison of the runs it names."""
+    query, errors = Query.read(request.args.to_dict(flat=False))
+    try:
+        page = history().query(query)
+        runs = compared(history().runs(query.selected))
+    except OSError as error:
+        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The log of runs cannot be read: {error.strerror}.")
+    known = tuple(one.run.run_id for one in runs)
+    html = render_template(
+        "visualize/history.html",
+        query=query.only(known, page.number),
+        page=page,
+        errors=errors,
+        columns=COLUMNS,
+        page_sizes=PER_PAGE,
+        sources=SOURCES,
+        most_compared=MAX_COMPARED,
+        beyond_last_page=query.page > page.number,
+        lost=[run_id for run_id in query.selected if run_id not in known],
+        runs=runs,
+        examples=EXAMPLES,
+        inputs=input_lines(runs),
+        results=result_lines(runs),
+        figures={
+            "memory": memory_figure(runs),
+            "throughput": throughput_figure(runs),
+            "user-rate": user_rate_figure(runs),
+        },
+    )
+    return html, HTTPStatus.BAD_REQUEST if errors else HTTPStatus.OK
+
+
+@bp.get("/visualize.csv")
+def table() -> Response:
+    """All rows that the query string asks for, not only one page of them."""
+    query, errors = Query.read(request.args.to_dict(flat=False))
+    if errors:
+        return Response("".join(f"{error}\n" for error in errors), HTTPStatus.BAD_REQUEST, mimetype="text/plain")
+    try:
+        rows = history().matching(query)
+    except OSError as error:
+        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The log of runs cannot be read: {error.strerror}.")
+    response = Response(history_csv.lines(rows), mimetype="text/csv")
+    response.headers["Content-Disposition"] = "attachment; filename=runs.csv"
+    return response

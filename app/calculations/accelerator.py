@@ -1,0 +1,60 @@
+"""Accelerators: memory, bandwidth, dense peaks per precision, links, power. SI units throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.calculations.energy import PowerModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One accelerator as its driver and datasheet describe it.
+
+    `peak_flops_per_second` maps a peak's name (see `precision.py`) to the dense rate; a missing name means
+    that the chip has no such unit. Link rates are per GPU and one direction. `domain_gpus` is how many GPUs
+    the link joins (1: only PCIe).
+    """
+
+    slug: str
+    name: str
+    vendor: str
+    architecture: str
+    year: int
+    memory_bytes: float
+    marketing_memory_gb: float
+    memory_bandwidth_bytes_per_second: float
+    peak_flops_per_second: Mapping[str, float] = field(hash=False)
+    link: str
+    link_bytes_per_second: float
+    domain_gpus: int
+    tdp_watts: float | None
+    price_usd_per_hour: float | None
+    price_source: str
+    source: str
+    notes: str = ""
+
+    def supports(self, peak: str) -> bool:
+        """Whether the chip multiplies in this format."""
+        return peak in self.peak_flops_per_second
+
+    @property
+    def sixteen_bit(self) -> str:
+        """The 16-bit format it computes in: bf16 where it can, else fp16, else fp32."""
+        return next((name for name in ("bf16", "fp16") if self.supports(name)), "fp32")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What surrounds the GPUs, the same for all: node size, network, link efficiency, power. See data/hardware.toml."""
+
+    node_gpus: int
+    pcie_bytes_per_second: float
+    network_bytes_per_second: float
+    network_latency_seconds: float
+    #: Share of a link's rate that collectives reach.
+    link_efficiency: float
+    #: Latency of a collective over PCIe, as a multiple of the latency over a GPU fabric.
+    pcie_latency_factor: float
+    power: PowerModel

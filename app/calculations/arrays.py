@@ -1,0 +1,31 @@
+"""Scalars or numpy arrays: the formulas take both, so that a sweep is one call."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+#: A float, or an array of floats of any shape.
+Numbers: TypeAlias = Any
+
+
+def smaller(a: Numbers, b: Numbers) -> Numbers:
+    """Element-wise minimum, without numpy where both are plain numbers."""
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return min(a, b)
+    import numpy
+
+    return numpy.minimum(a, b)
+
+
+def larger(a: Numbers, b: Numbers) -> Numbers:
+    """Element-wise maximum, without numpy where both are plain numbers."""
+    return -smaller(-a, -b)
+
+
+def where(condition: Any, yes: Numbers, no: Numbers) -> Numbers:
+    """`yes` where the condition holds, else `no`."""
+    if isinstance(condition, bool):
+        return yes if condition else no
+    import numpy
+
+    return numpy.where(condition, yes, no)

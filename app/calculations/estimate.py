@@ -1,0 +1,287 @@
+"""A serving scenario to its estimate: memory, speed, energy, cost. Everything that is shown comes from here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from app.calculations import memory, serving
+from app.calculations.accelerator import Gpu, Hardware
+from app.calculations.collectives import Links
+from app.calculations.energy import power_watts
+from app.calculations.engine import Engine
+from app.calculations.errors import InvalidInput
+from app.calculations.formats import Formats, resolve
+from app.calculations.memory import MemoryPlan
+from app.calculations.parallelism import Layout, candidates, check
+from app.calculations.roofline import Machine
+from app.calculations.scenario import ServingScenario
+from app.calculations.serving import Serving
+
+#: Automatic numbers of GPUs tried, smallest first: servers come in powers of two.
+GPU_COUNTS = tuple(2**n for n in range(11))
+GIB = 1024.0**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutEstimate:
+    """One layout of one scenario."""
+
+    scenario: ServingScenario
+    formats: Formats
+    layout: Layout
+    plan: MemoryPlan
+    #: Bytes on the most loaded GPU.
+    weights: float
+    kv_cache: float
+    #: Sequences in flight that the KV cache was sized for, over the whole instance.
+    resident: int
+
+    @cached_property
+    def speed(self) -> Serving | None:
+        """Latency and throughput; None where not even one request fits."""
+        scenario, overhead = self.scenario, self.scenario.step_overhead_ms
+        return serving.closed_loop(
+            self.plan,
+            machine(scenario, self.layout.num_gpus),
+            input_tokens=scenario.input_tokens,
+            output_tokens=scenario.output_tokens,
+            concurrency=scenario.concurrency,
+            step_tokens=scenario.step_tokens,
+            max_sequences=scenario.engine.max_sequences(scenario.gpu.memory_bytes),
+            step_seconds=scenario.engine.step_seconds if overhead is None else overhead / 1000,
+        )
+
+    @property
+    def total_bytes(self) -> float:
+        return self.weights + self.kv_cache + self.plan.activations + self.plan.runtime
+
+    @property
+    def fits(self) -> bool:
+        return self.total_bytes <= self.plan.capacity
+
+    @property
+    def shortfall_bytes(self) -> float:
+        return max(0.0, self.total_bytes - self.plan.capacity)
+
+    @property
+    def max_concurrency(self) -> int:
+        """Requests of this length that memory holds at once, whole instance."""
+        length = self.scenario.input_tokens + self.scenario.output_tokens
+        return self.plan.most_sequences(length) * self.layout.dp
+
+    @property
+    def max_context_tokens(self) -> int:
+        """Longest prompt plus output that each of the requests in flight can have."""
+        limit = self.scenario.model.max_position or 10_000_000
+        per_replica = -(-self.resident // self.layout.dp)
+        return self.plan.longest_context(max(1, per_replica), limit)
+
+    @property
+    def power_watts_per_gpu(self) -> float | None:
+        tdp = self.scenario.gpu.tdp_watts
+        if self.speed is None or tdp is None:
+            return None
+        prefill, decode = self.speed.prefill, self.speed.decode
+        in_prefill = self.speed.prefill_share
+
+        def share(name: str) -> float:
+            first, other = prefill.as_dict()[name] / prefill.total, decode.as_dict()[name] / decode.total
+            return float(in_prefill * first + (1 - in_prefill) * other)
+
+        return power_watts(
+            tdp,
+            self.scenario.hardware.power,
+            compute_share=share("compute"),
+            memory_share=share("memory"),
+            other_share=share("network") + share("host"),
+        )
+
+    @property
+    def price_usd_per_gpu_hour(self) -> float | None:
+        asked = self.scenario.price_usd_per_gpu_hour
+        return self.scenario.gpu.price_usd_per_hour if asked is None else asked
+
+
+def links(gpu: Gpu, engine: Engine, hardware: Hardware, num_gpus: int) -> Links:
+    """The fast domain of a GPU and what joins domains: PCIe inside a node, the network beyond.
+
+    A card without a GPU fabric has its node's PCIe as the domain.
+    """
+    efficiency = hardware.link_efficiency
+    latency = engine.collective_seconds
+    pcie = gpu.link_bytes_per_second if gpu.domain_gpus == 1 else hardware.pcie_bytes_per_second
+    pcie_latency = latency * hardware.pcie_latency_factor
+    if gpu.domain_gpus == 1:
+        domain, rate, near = hardware.node_gpus, pcie, pcie_latency
+    else:
+        domain, rate, near = gpu.domain_gpus, gpu.link_bytes_per_second, latency
+    inside_node = domain < hardware.node_gpus and num_gpus <= hardware.node_gpus
+    return Links(
+        domain_gpus=domain,
+        domain_bytes_per_second=rate * efficiency,
+        domain_latency_seconds=near,
+        network_bytes_per_second=(pcie if inside_node else hardware.network_bytes_per_second) * efficiency,
+        network_latency_seconds=pcie_latency if inside_node else hardware.network_latency_seconds,
+    )
+
+
+def machine(scenario: ServingScenario, num_gpus: int) -> Machine:
+    """The GPU at the efficiencies of the engine, or at those set by hand."""
+    engine = scenario.engine
+    compute = scenario.compute_efficiency
+    bandwidth = scenario.bandwidth_efficiency
+    return Machine(
+        gpu=scenario.gpu,
+        links=links(scenario.gpu, engine, scenario.hardware, num_gpus),
+        compute_efficiency=compute or engine.compute_efficiency,
+        narrow_compute_efficiency=compute or engine.narrow_compute_efficiency,
+        attention_efficiency=compute or engine.attention_efficiency,
+        bandwidth_efficiency=bandwidth or engine.bandwidth_efficiency,
+        cache_bandwidth_efficiency=bandwidth or engine.cache_bandwidth_efficiency,
+    )
+
+
+def formats_of(scenario: ServingScenario) -> Formats:
+    return resolve(
+        scenario.model,
+        scenario.gpu,
+        weights=scenario.weight_precision,
+        activations=scenario.activation_precision,
+        kv_cache=scenario.kv_precision,
+    )
+
+
+def memory_plan(scenario: ServingScenario, layout: Layout, formats: Formats) -> MemoryPlan:
+    runtime = scenario.runtime_gib
+    return memory.plan(
+        scenario.model,
+        layout,
+        formats,
+        scenario.engine,
+        memory_bytes=scenario.gpu.memory_bytes,
+        utilization=scenario.utilization,
+        step_tokens=scenario.step_tokens,
+        runtime_bytes=None if runtime is None else runtime * GIB,
+    )
+
+
+def sequences_per_replica(scenario: ServingScenario, plan: MemoryPlan) -> int:
+    """Sequences whose cache is held at once: those asked for, at most the engine's limit; saturated: what fits."""
+    slots = scenario.engine.max_sequences(scenario.gpu.memory_bytes)
+    if scenario.concurrency is None:
+        length = scenario.input_tokens + scenario.output_tokens
+        return max(1, min(slots, plan.most_sequences(length)))
+    return min(slots, -(-scenario.concurrency // plan.layout.dp))
+
+
+def of_layout(scenario: ServingScenario, layout: Layout) -> LayoutEstimate:
+    """The estimate of one given layout."""
+    formats = formats_of(scenario)
+    plan = memory_plan(scenario, layout, formats)
+    resident = sequences_per_replica(scenario, plan)
+    weights, kv_cache = plan.worst(resident, scenario.input_tokens + scenario.output_tokens)
+    return LayoutEstimate(
+        scenario=scenario,
+        formats=formats,
+        layout=layout,
+        plan=plan,
+        weights=weights,
+        kv_cache=kv_cache,
+        resident=resident * layout.dp,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The chosen layout's estimate and the others that were weighed, best first."""
+
+    best: LayoutEstimate
+    others: tuple[LayoutEstimate, ...]
+    #: Set by hand: nothing was chosen.
+    by_hand: bool
+    #: GPU counts that were tried and were too few, with the smallest shortfall of each in bytes.
+    too_few: tuple[tuple[int, float], ...]
+
+
+#: Layouts whose throughput differs by less are equal for us: the estimate is not more exact than that.
+INDIFFERENCE = 0.8
+
+
+def ranked(weighed: list[LayoutEstimate]) -> list[LayoutEstimate]:
+    """Best first: those that fit before those that do not (by their shortfall).
+
+    Pipeline stages come last where GPUs have a fast fabric: they add bubbles and latency that tensor parallelism
+    and replicas do not. Then highest throughput, where all within 20 % of it count as equal and latency decides.
+    """
+    fitting = [e for e in weighed if e.fits and e.speed]
+
+    def staged(e: LayoutEstimate) -> bool:
+        return e.layout.pp > 1 and e.scenario.gpu.domain_gpus > 1 and not e.scenario.pp
+
+    rates = {s: [e.speed.requests_per_second for e in fitting if e.speed and staged(e) is s] for s in (False, True)}
+
+    def order(e: LayoutEstimate) -> tuple[bool, bool, float, float]:
+        if not e.fits or not e.speed:
+            return (True, False, 0.0, e.shortfall_bytes)
+        rate, most = e.speed.requests_per_second, max(rates[staged(e)])
+        return (False, staged(e), -most if rate >= INDIFFERENCE * most else -rate, e.speed.e2e_seconds)
+
+    return sorted(weighed, key=order)
+
+
+def layouts(scenario: ServingScenario, num_gpus: int) -> Iterator[Layout]:
+    return candidates(
+        scenario.model,
+        num_gpus,
+        domain_gpus=scenario.gpu.domain_gpus,
+        tp=scenario.tp,
+        pp=scenario.pp,
+        ep=scenario.ep,
+        dp=scenario.dp,
+    )
+
+
+def estimate(scenario: ServingScenario) -> Estimate:
+    """The estimate of a scenario; what was left automatic is chosen: the smallest number of GPUs that holds all
+    requests, and of its layouts the best of `ranked`."""
+    if scenario.tp and scenario.pp and scenario.dp:
+        layout = Layout(tp=scenario.tp, pp=scenario.pp, dp=scenario.dp, ep=scenario.ep or 1)
+        return Estimate(best=of_layout(scenario, check(scenario.model, layout)), others=(), by_hand=True, too_few=())
+    too_few: list[tuple[int, float]] = []
+    fallback: list[LayoutEstimate] = []
+    for num_gpus in [scenario.num_gpus] if scenario.num_gpus else counts(scenario):
+        weighed = [of_layout(scenario, check(scenario.model, layout)) for layout in layouts(scenario, num_gpus)]
+        if not weighed:
+            continue
+        weighed = ranked(weighed)
+        if weighed[0].fits or scenario.num_gpus:
+            return Estimate(best=weighed[0], others=tuple(weighed[1:]), by_hand=False, too_few=tuple(too_few))
+        too_few.append((num_gpus, weighed[0].shortfall_bytes))
+        fallback = weighed
+    if not fallback:
+        raise no_layout(scenario)
+    return Estimate(best=fallback[0], others=tuple(fallback[1:]), by_hand=False, too_few=tuple(too_few[:-1]))
+
+
+def counts(scenario: ServingScenario) -> Iterator[int]:
+    """Numbers of GPUs to try: powers of two that what was set by hand divides, or its multiples by them."""
+    set_by_hand = (scenario.tp or 1) * (scenario.pp or 1) * (scenario.dp or 1)
+    smallest = max(set_by_hand, scenario.ep or 1)
+    for power in GPU_COUNTS:
+        count = set_by_hand * power
+        if count >= smallest and count <= GPU_COUNTS[-1] * set_by_hand:
+            yield count
+
+
+def no_layout(scenario: ServingScenario) -> InvalidInput:
+    """Why no legal layout exists, named by the input that can be changed."""
+    number = f"{scenario.num_gpus} GPUs" if scenario.num_gpus else "no number of GPUs"
+    field = "num_gpus" if scenario.num_gpus else "ep" if scenario.ep else "tp"
+    return InvalidInput(
+        field,
+        f"{number} cannot be cut into a legal layout of {scenario.model.name} with tp {scenario.tp or 'automatic'}, "
+        f"pp {scenario.pp or 'automatic'}, dp {scenario.dp or 'automatic'}, ep {scenario.ep or 'automatic'}.",
+        "leave one of them empty, or use numbers that divide",
+    )

@@ -1,0 +1,70 @@
+"""Which number format each part of a run is in: weights tensor by tensor, what is multiplied, the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.calculations.accelerator import Gpu
+from app.calculations.architecture import Model, Tensor
+from app.calculations.errors import InvalidInput
+from app.calculations.precision import PRECISIONS, Precision
+
+#: Tensor groups whose linear layers a quantised checkpoint stores narrow.
+QUANTISED_GROUPS = ("attention", "mlp", "expert", "shared_expert", "state_space")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Formats:
+    """The precisions of one run. `wide` holds what quantised checkpoints keep: embeddings, norms, router, lm_head."""
+
+    weights: Precision
+    activations: Precision
+    kv_cache: Precision
+    wide: Precision
+
+    def stored(self, tensor: Tensor) -> Precision:
+        """The format that a tensor is stored in.
+
+        Quantisation covers the linear layers of blocks; MXFP4 checkpoints (gpt-oss) only the experts.
+        """
+        if tensor.kind != "linear" or tensor.group not in QUANTISED_GROUPS:
+            return self.wide
+        if self.weights.name == "mxfp4" and tensor.group != "expert":
+            return self.wide
+        return self.weights
+
+    def multiplied(self, tensor: Tensor) -> str:
+        """The name of the peak that computes with a tensor: weights kept wide multiply in the wide format."""
+        return self.activations.peak if self.stored(tensor) is self.weights else self.wide.peak
+
+
+def resolve(model: Model, gpu: Gpu, *, weights: str, activations: str, kv_cache: str) -> Formats:
+    """What "auto" means for a model on a GPU; InvalidInput where the chip lacks what was asked for."""
+    sixteen = gpu.sixteen_bit
+    stored = model.checkpoint_precision if weights == "auto" else weights
+    if weights == "auto" and PRECISIONS[stored].bits >= 16:
+        stored = sixteen
+    stored_format = PRECISIONS[stored]
+    if activations == "auto":
+        narrow = stored in ("fp8", "nvfp4") and gpu.supports(stored_format.peak)
+        activations = stored if narrow or stored == "fp32" else sixteen
+    multiplied = PRECISIONS[activations]
+    if not gpu.supports(multiplied.peak):
+        offered = [p.name for p in PRECISIONS.values() if p.name != "mxfp4" and gpu.supports(p.peak)]
+        raise InvalidInput(
+            "activation_precision",
+            f"{gpu.name} has no {activations} units, so it cannot multiply in {activations}. "
+            f"Weights may still be stored in it with 16-bit activations.",
+            ", ".join(("auto", *offered)),
+        )
+    if multiplied.bits < stored_format.bits:
+        raise InvalidInput(
+            "activation_precision",
+            f"Activations in {activations} cannot multiply weights stored in the wider {stored}.",
+            ", ".join(p.name for p in PRECISIONS.values() if p.bits >= stored_format.bits and gpu.supports(p.peak)),
+        )
+    wide = PRECISIONS["fp32"] if stored == "fp32" else PRECISIONS[sixteen if sixteen != "fp32" else "fp16"]
+    if not gpu.supports(wide.peak):
+        wide = PRECISIONS["fp32"]
+    cached = wide.name if kv_cache == "auto" else kv_cache
+    return Formats(weights=stored_format, activations=multiplied, kv_cache=PRECISIONS[cached], wide=wide)

@@ -1,0 +1,84 @@
+"""The language model's part of a config.json, and what has to be assumed about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.calculations.errors import InvalidInput
+from app.calculations.huggingface.config import Config, shown
+from app.calculations.huggingface.families import FAMILIES, NOT_CAUSAL
+from app.calculations.huggingface.keys import TEXT_CONFIGS
+
+#: Keys that a multimodal config states for its language model too.
+INHERITED = ("torch_dtype", "dtype", "quantization_config")
+#: Class names that end so are no causal language models.
+OTHER_TASKS = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForSpeechSeq2Seq", "EncoderModel")
+
+
+def language_part(config: Mapping[str, object]) -> tuple[str, str, dict[str, object]]:
+    """(model_type of the file, that of its language model, the language model's keys)."""
+    if not isinstance(config, Mapping):
+        raise InvalidInput("config", f"the configuration is {shown(config)}", "a JSON object")
+    outer_type = model_type_of(config)
+    model_type, values = outer_type, dict(config)
+    tied = config.get("tie_word_embeddings")
+    for _ in range(4):
+        inner = next((values[key] for key in TEXT_CONFIGS if isinstance(values.get(key), Mapping)), None)
+        if not isinstance(inner, Mapping):
+            break
+        inherited = {key: values[key] for key in INHERITED if values.get(key) is not None}
+        values = {**inherited, **inner}
+        model_type = model_type_of(values) or model_type
+    else:
+        raise InvalidInput("config.text_config", "text_config is nested too deep", "at most 3 levels")
+    if isinstance(tied, bool):
+        values["tie_word_embeddings"] = tied
+    return outer_type, model_type, values
+
+
+def model_type_of(values: Mapping[str, object]) -> str:
+    """model_type without "_text" and the like; refuses what is no causal language model."""
+    model_type = values.get("model_type", "")
+    if model_type is None:
+        model_type = ""
+    if not isinstance(model_type, str):
+        raise InvalidInput("config.model_type", f"model_type is {shown(model_type)}", "a text such as llama")
+    model_type = model_type.lower()
+    if model_type in NOT_CAUSAL:
+        raise InvalidInput(
+            "config.model_type",
+            f"model_type {model_type} is {NOT_CAUSAL[model_type]} model, not a causal language model",
+            "a causal language model such as llama, qwen3, deepseek_v3",
+        )
+    if values.get("is_encoder_decoder") is True:
+        raise InvalidInput("config.is_encoder_decoder", "an encoder-decoder is not a causal language model", "false")
+    architectures = values.get("architectures")
+    names = architectures if isinstance(architectures, list | tuple) else ()
+    if names and all(isinstance(entry, str) and entry.endswith(OTHER_TASKS) for entry in names):
+        raise InvalidInput(
+            "config.architectures",
+            f"{shown(names[0])} is not a causal language model",
+            "a class ...ForCausalLM",
+        )
+    for ending in ("_text_model", "_vl_text", "_text"):
+        shorter = model_type.removesuffix(ending)
+        if shorter != model_type and (shorter in FAMILIES or ending != "_vl_text"):
+            return shorter
+    return model_type
+
+
+def warn_of_assumptions(config: Config, model_type: str) -> None:
+    """Names each trait that is taken for granted because nothing states it."""
+    if model_type != "custom":
+        config.warn(f"model_type {shown(model_type)} is not known: read by what its keys mean")
+    assumptions = (
+        (("norm",), "norms are assumed to be RMS norms, two a layer and a final one"),
+        (("gated_mlp",), "MLPs are assumed to be gated (three matrices)"),
+        (("qkv_bias", "attention_bias"), "attention is assumed to have no biases"),
+        (("mlp_bias",), "MLPs are assumed to have no biases"),
+        (("tie_word_embeddings",), "embedding and lm_head are assumed not to be tied"),
+        (("num_key_value_heads", "kv_lora_rank"), "as many key/value heads as query heads are assumed"),
+    )
+    for keys, assumption in assumptions:
+        if not any(config.states(key) for key in keys):
+            config.warn(f"{keys[0]} is not stated: {assumption}")

@@ -1,0 +1,188 @@
+"""An estimate as the plain data that the log, the API and the pages hold: names and units of the contract."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from app.calculations import cost
+from app.calculations.energy import joules_per_token
+from app.calculations.estimate import Estimate, LayoutEstimate
+from app.calculations.explanation import layout_reason, strategy, verdict, warnings
+from app.calculations.operators import Pass, flops_by_component
+from app.calculations.remedies import remedies
+from app.calculations.roofline import Seconds
+
+MILLISECONDS = 1000.0
+
+
+def quantity(value: float | None) -> dict[str, float | None]:
+    """A value with its range; ranges are null until they are calibrated."""
+    known = value is not None and math.isfinite(value)
+    return {"value": value if known else None, "low": None, "high": None}
+
+
+def results(found: Estimate) -> dict[str, Any]:
+    """All that is known about the best layout, JSON-able."""
+    best = found.best
+    scenario = best.scenario
+    model, gpu = scenario.model, scenario.gpu
+    return {
+        "fits": best.fits,
+        "verdict": verdict(found),
+        "model": {
+            "name": model.name,
+            "total_params": model.total_params,
+            "active_params": model.active_params,
+            "kv_bytes_per_token": round(model.cache_elements_per_token * best.formats.kv_cache.bytes_per_element),
+            "weight_bytes": round(weight_bytes(best)),
+        },
+        "gpu": {
+            "slug": gpu.slug,
+            "name": gpu.name,
+            "memory_bytes": round(gpu.memory_bytes),
+            "memory_bandwidth_bytes_per_s": gpu.memory_bandwidth_bytes_per_second,
+        },
+        "engine": {"name": scenario.engine.name, "label": scenario.engine.label},
+        "layout": layout_results(found),
+        "precision": {
+            "weights": best.formats.weights.name,
+            "activations": best.formats.activations.name,
+            "kv_cache": best.formats.kv_cache.name,
+        },
+        "memory_bytes_per_gpu": memory_results(best),
+        "max_concurrency": best.max_concurrency,
+        "max_context_tokens": best.max_context_tokens,
+        "kv_cache_tokens": kv_cache_tokens(best),
+        "batch": {
+            "requested": "saturated" if scenario.concurrency is None else scenario.concurrency,
+            "running": best.speed.running if best.speed else 0,
+        },
+        **speed_results(best),
+        **cost_results(best),
+        "flops": flops_results(best),
+        "bound": bound_results(best),
+        "remedies": [] if best.fits else list(remedies(best)),
+        "warnings": list(warnings(found)),
+    }
+
+
+def weight_bytes(best: LayoutEstimate) -> float:
+    """All weights of one copy of the model, in the formats they are stored in."""
+    formats = best.formats
+    return sum(tensor.params * formats.stored(tensor).bytes_per_element for tensor in best.scenario.model.tensors())
+
+
+def kv_cache_tokens(best: LayoutEstimate) -> int:
+    """Tokens that the cache of the instance holds at the asked length per request."""
+    return best.max_concurrency * (best.scenario.input_tokens + best.scenario.output_tokens)
+
+
+def layout_results(found: Estimate) -> dict[str, Any]:
+    best = found.best
+    layout = best.layout
+    return {
+        "num_gpus": layout.num_gpus,
+        "tp": layout.tp,
+        "pp": layout.pp,
+        "ep": layout.ep,
+        "dp": layout.dp,
+        "automatic": not found.by_hand,
+        "strategy": strategy(layout),
+        "reason": layout_reason(found),
+        "alternatives": [alternative(other) for other in found.others[:5]],
+    }
+
+
+def alternative(other: LayoutEstimate) -> dict[str, Any]:
+    """A layout that was weighed and not chosen."""
+    speed = other.speed
+    return {
+        "strategy": strategy(other.layout),
+        "fits": other.fits,
+        "total_bytes_per_gpu": round(other.total_bytes),
+        "output_tokens_per_s": (
+            speed.requests_per_second * other.scenario.output_tokens if speed and other.fits else None
+        ),
+        "tpot_ms": speed.tpot_seconds * MILLISECONDS if speed and speed.tpot_seconds and other.fits else None,
+    }
+
+
+def memory_results(best: LayoutEstimate) -> dict[str, int]:
+    plan = best.plan
+    parts = {
+        "weights": round(best.weights),
+        "kv_cache": round(best.kv_cache),
+        "activations": round(plan.activations),
+        "runtime": round(plan.runtime),
+    }
+    return {**parts, "total": sum(parts.values()), "capacity": round(plan.capacity), "device": round(plan.device)}
+
+
+def speed_results(best: LayoutEstimate) -> dict[str, Any]:
+    """Latency, throughput, power. Null where not one request fits."""
+    speed, scenario = best.speed, best.scenario
+    outputs = requests = ttft = tpot = e2e = watts = joules = per_user = None
+    if speed is not None:
+        requests = speed.requests_per_second
+        outputs = requests * scenario.output_tokens
+        ttft, e2e = speed.ttft_seconds * MILLISECONDS, speed.e2e_seconds * MILLISECONDS
+        if speed.tpot_seconds:
+            tpot = speed.tpot_seconds * MILLISECONDS
+            per_user = 1.0 / speed.tpot_seconds
+        watts = best.power_watts_per_gpu
+        if watts is not None:
+            joules = joules_per_token(watts, best.layout.num_gpus, outputs)
+    inputs = None if requests is None else requests * scenario.input_tokens
+    return {
+        "ttft_ms": quantity(ttft),
+        "tpot_ms": quantity(tpot),
+        "e2e_latency_ms": quantity(e2e),
+        "output_tokens_per_s": quantity(outputs),
+        "total_tokens_per_s": quantity(None if outputs is None or inputs is None else outputs + inputs),
+        "requests_per_s": quantity(requests),
+        "output_tokens_per_s_per_user": quantity(per_user),
+        "energy_j_per_token": quantity(joules),
+        "power_w_per_gpu": quantity(watts),
+    }
+
+
+def cost_results(best: LayoutEstimate) -> dict[str, Any]:
+    """Dollars; null where no price is known. Each basis charges all cost to that kind of token."""
+    price, speed, scenario = best.price_usd_per_gpu_hour, best.speed, best.scenario
+    hourly = None if price is None else cost.usd_per_hour(price, best.layout.num_gpus)
+
+    def per_million(tokens_per_request: int) -> float | None:
+        if hourly is None or speed is None:
+            return None
+        return cost.usd_per_million(hourly, speed.requests_per_second * tokens_per_request)
+
+    return {
+        "usd_per_hour": quantity(hourly),
+        "usd_per_million_output_tokens": quantity(per_million(scenario.output_tokens)),
+        "usd_per_million_input_tokens": quantity(per_million(scenario.input_tokens)),
+        "usd_per_million_tokens": quantity(per_million(scenario.input_tokens + scenario.output_tokens)),
+    }
+
+
+def flops_results(best: LayoutEstimate) -> dict[str, dict[str, float]]:
+    """FLOPs of the whole model: one prompt's prefill, and one generated token at the mean context."""
+    scenario = best.scenario
+    context = scenario.input_tokens + scenario.output_tokens // 2
+    prompt = Pass(sequences=1, new_tokens=scenario.input_tokens, cached_tokens=0)
+    token = Pass(sequences=1, new_tokens=1, cached_tokens=context)
+    return {
+        "prefill": flops_by_component(scenario.model, best.formats, prompt),
+        "decode_per_token": flops_by_component(scenario.model, best.formats, token),
+    }
+
+
+def bound_results(best: LayoutEstimate) -> dict[str, Any]:
+    """Where the time of one prompt's prefill and of one decode step goes."""
+    if best.speed is None:
+        return {}
+
+    def one(seconds: Seconds) -> dict[str, Any]:
+        return {"by": seconds.bound_by, "seconds": seconds.as_dict()}
+
+    return {"prefill": one(best.speed.prefill), "decode": one(best.speed.decode)}

@@ -1,0 +1,258 @@
+"""The inputs, each declared once: label, unit, limits, choices, default, help. Every front end derives from here."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from app.calculations.accelerator import Gpu, Hardware
+from app.calculations.architecture import Model
+from app.calculations.engine import Engine
+from app.calculations.errors import InvalidInput
+from app.calculations.inputs import declared
+from app.calculations.parallelism import Layout, check
+from app.calculations.precision import choices
+
+#: Groups of inputs in the order of the form: name -> (heading, folded away by default).
+GROUPS = {
+    "model": ("Model", False),
+    "custom_model": ("Custom architecture", True),
+    "hardware": ("Accelerators", False),
+    "custom_gpu": ("Custom accelerator", True),
+    "workload": ("Workload", False),
+    "layout": ("Layout", True),
+    "precision": ("Precision", True),
+    "engine": ("Engine and overhead", True),
+    "price": ("Price", True),
+}
+
+CUSTOM = "custom"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomArchitecture:
+    """A model described by hand; used where the model is "custom"."""
+
+    num_layers: Any = declared(
+        group="custom_model", kind="integer", label="Layers", default=32, minimum=1, maximum=1000, unit="layers",
+        help="Transformer blocks (num_hidden_layers).")
+    hidden_size: Any = declared(
+        group="custom_model", kind="integer", label="Hidden size", default=4096, minimum=8, maximum=1_000_000,
+        unit="elements", help="Width of the residual stream.")
+    num_heads: Any = declared(
+        group="custom_model", kind="integer", label="Attention heads", default=32, minimum=1, maximum=4096,
+        unit="heads", help="Query heads of a layer.")
+    num_kv_heads: Any = declared(
+        group="custom_model", kind="integer", label="Key/value heads", minimum=1, maximum=4096, unit="heads",
+        help="8 of 32 is grouped-query attention, 1 multi-query. Empty: as many as query heads.")
+    head_dim: Any = declared(
+        group="custom_model", kind="integer", label="Head dimension", minimum=1, maximum=65_536, unit="elements",
+        help="Its own field in many models. Empty: hidden size / heads.")
+    ffn_size: Any = declared(
+        group="custom_model", kind="integer", label="Feed-forward size", default=14336, minimum=1,
+        maximum=10_000_000, unit="elements", help="Inner width of the MLP (intermediate_size).")
+    gated_mlp: Any = declared(
+        group="custom_model", kind="flag", label="Gated MLP", default=True,
+        help="Three matrices (SwiGLU, GeGLU) instead of two.")
+    vocab_size: Any = declared(
+        group="custom_model", kind="integer", label="Vocabulary", default=128_256, minimum=1, maximum=10_000_000,
+        unit="tokens", help="Rows of the embedding table.")
+    tied_embeddings: Any = declared(
+        group="custom_model", kind="flag", label="Tied embeddings", default=False,
+        help="lm_head shares the embedding table.")
+    attention_bias: Any = declared(
+        group="custom_model", kind="flag", label="Biases in attention", default=False,
+        help="Bias vectors on the query, key, value and output projections.")
+    mlp_bias: Any = declared(
+        group="custom_model", kind="flag", label="Biases in the MLP", default=False,
+        help="Bias vectors on the feed-forward matrices.")
+    num_experts: Any = declared(
+        group="custom_model", kind="integer", label="Routed experts", default=0, minimum=0, maximum=100_000,
+        unit="experts", help="0 for a dense model.")
+    experts_per_token: Any = declared(
+        group="custom_model", kind="integer", label="Experts per token", default=2, minimum=1, maximum=100_000,
+        unit="experts", help="Routed experts that each token runs through (top-k).")
+    expert_ffn_size: Any = declared(
+        group="custom_model", kind="integer", label="Expert size", minimum=1, maximum=10_000_000, unit="elements",
+        help="Inner width of one expert. Empty: the feed-forward size.")
+    shared_experts: Any = declared(
+        group="custom_model", kind="integer", label="Shared experts", default=0, minimum=0, maximum=1000,
+        unit="experts", help="Experts that every token runs through.")
+    dense_layers: Any = declared(
+        group="custom_model", kind="integer", label="Dense first layers", default=0, minimum=0, maximum=1000,
+        unit="layers", help="First layers with a dense MLP instead of experts.")
+    kv_lora_rank: Any = declared(
+        group="custom_model", kind="integer", label="MLA latent rank", minimum=1, maximum=65_536, unit="elements",
+        help="Multi-head latent attention: width of the cached latent (kv_lora_rank). Empty: no MLA.")
+    q_lora_rank: Any = declared(
+        group="custom_model", kind="integer", label="MLA query rank", minimum=1, maximum=65_536, unit="elements",
+        help="Low-rank query projection (q_lora_rank). Empty: full.")
+    qk_rope_head_dim: Any = declared(
+        group="custom_model", kind="integer", label="MLA rotary dimension", default=64, minimum=1, maximum=65_536,
+        unit="elements", help="Rotary part of a key, cached beside the latent.")
+    sliding_window: Any = declared(
+        group="custom_model", kind="integer", label="Sliding window", minimum=1, maximum=100_000_000, unit="tokens",
+        help="Every layer attends to and caches only this many tokens. Empty: full attention.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomAccelerator:
+    """An accelerator described by hand; used where the GPU is "custom". Peaks are dense."""
+
+    gpu_memory_gib: Any = declared(
+        group="custom_gpu", kind="number", label="Memory", default=80.0, minimum=0.1, maximum=100_000, unit="GiB",
+        help="What the driver reports: an A100 80 GB has 80 GiB, a B200 178 GiB.")
+    gpu_bandwidth_gb_s: Any = declared(
+        group="custom_gpu", kind="number", label="Memory bandwidth", default=2000.0, minimum=1, maximum=1_000_000,
+        unit="GB/s", help="Peak of the datasheet.")
+    gpu_bf16_tflops: Any = declared(
+        group="custom_gpu", kind="number", label="BF16 peak", default=300.0, minimum=0.01, maximum=1_000_000,
+        unit="TFLOPS", help="Dense, without sparsity. FP16 is taken as equal.")
+    gpu_fp8_tflops: Any = declared(
+        group="custom_gpu", kind="number", label="FP8 peak", minimum=0.01, maximum=1_000_000, unit="TFLOPS",
+        help="Dense. Empty: no FP8 units.")
+    gpu_int8_tops: Any = declared(
+        group="custom_gpu", kind="number", label="INT8 peak", minimum=0.01, maximum=1_000_000, unit="TOPS",
+        help="Dense. Empty: no INT8 units.")
+    gpu_fp4_tflops: Any = declared(
+        group="custom_gpu", kind="number", label="FP4 peak", minimum=0.01, maximum=1_000_000, unit="TFLOPS",
+        help="Dense. Empty: no FP4 units.")
+    gpu_link_gb_s: Any = declared(
+        group="custom_gpu", kind="number", label="Link to other GPUs", default=32.0, minimum=0.1,
+        maximum=100_000, unit="GB/s", help="Per GPU, one direction: NVLink 4 is 450, PCIe 4 x16 32.")
+    gpu_domain: Any = declared(
+        group="custom_gpu", kind="integer", label="GPUs per fast domain", default=8, minimum=1, maximum=100_000,
+        unit="GPUs", help="How many GPUs the link joins; beyond it traffic takes the network.")
+    gpu_tdp_w: Any = declared(
+        group="custom_gpu", kind="number", label="Board power", default=400.0, minimum=1, maximum=100_000,
+        unit="W", help="Thermal design power.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingInputs:
+    """What is asked of a planner who wants to serve a model."""
+
+    model: Any = declared(
+        group="model", kind="name", catalogue="models", label="Model", default="meta-llama/Llama-3.1-8B-Instruct",
+        help="A preset, or custom to describe an architecture by hand.")
+    gpu: Any = declared(
+        group="hardware", kind="name", catalogue="gpus", label="Accelerator", default="h100-sxm",
+        help="A preset, or custom to describe one by hand.")
+    num_gpus: Any = declared(
+        group="hardware", kind="integer", label="Number of GPUs", minimum=1, maximum=16_384, unit="GPUs",
+        placeholder="automatic", help="Of one instance. Empty: the smallest number that fits.")
+    tp: Any = declared(
+        group="layout", kind="integer", label="Tensor parallel", minimum=1, maximum=1024, unit="GPUs",
+        placeholder="automatic", help="Every matrix is cut over this many GPUs.")
+    pp: Any = declared(
+        group="layout", kind="integer", label="Pipeline parallel", minimum=1, maximum=1024, unit="stages",
+        placeholder="automatic", help="The layers are cut into this many stages.")
+    dp: Any = declared(
+        group="layout", kind="integer", label="Data parallel", minimum=1, maximum=4096, unit="replicas",
+        placeholder="automatic", help="Replicas of the attention part; requests are dealt out among them.")
+    ep: Any = declared(
+        group="layout", kind="integer", label="Expert parallel", minimum=1, maximum=4096, unit="GPUs",
+        placeholder="automatic", help="The experts of a mixture are dealt out over this many GPUs.")
+    weight_precision: Any = declared(
+        group="precision", kind="choice", label="Weights", default="auto",
+        choices=choices("fp32", "bf16", "fp16", "fp8", "int8", "int4", "mxfp4", "nvfp4"),
+        help="Automatic: the checkpoint's own. Embeddings, norms, routers and lm_head stay 16-bit.")
+    activation_precision: Any = declared(
+        group="precision", kind="choice", label="Activations", default="auto",
+        choices=choices("fp32", "bf16", "fp16", "fp8", "int8", "nvfp4"),
+        help="The format that is multiplied. Automatic: the weights' where the GPU can, else 16-bit.")
+    kv_precision: Any = declared(
+        group="precision", kind="choice", label="KV cache", default="auto",
+        choices=choices("fp32", "bf16", "fp16", "fp8", "int8"),
+        help="Format of cached keys and values. Automatic: 16-bit.")
+    input_tokens: Any = declared(
+        group="workload", kind="integer", label="Prompt", default=1024, minimum=1, maximum=100_000_000,
+        unit="tokens", help="Mean length of a prompt.")
+    output_tokens: Any = declared(
+        group="workload", kind="integer", label="Output", default=256, minimum=1, maximum=100_000_000,
+        unit="tokens", help="Mean number of generated tokens.")
+    concurrency: Any = declared(
+        group="workload", kind="integer", label="Concurrency", default=16, minimum=1, maximum=10_000_000,
+        unit="requests", words=("saturated",),
+        help="Requests in flight over the whole instance, or saturated for as many as the memory holds.")
+    engine: Any = declared(
+        group="engine", kind="name", catalogue="engines", label="Engine", default="vllm",
+        help="The serving software; sets overheads and memory rules.")
+    memory_utilization: Any = declared(
+        group="engine", kind="number", label="Memory utilisation", minimum=0.05, maximum=1.0, unit="share",
+        placeholder="engine's default", help="Share of the GPU's memory that the engine may take (0.9 for vLLM).")
+    max_batched_tokens: Any = declared(
+        group="engine", kind="integer", label="Tokens per step", minimum=16, maximum=10_000_000, unit="tokens",
+        placeholder="engine's default", help="Token budget of one step; longer prompts are cut in chunks.")
+    runtime_gib: Any = declared(
+        group="engine", kind="number", label="Runtime overhead", minimum=0, maximum=1000, unit="GiB",
+        placeholder="engine's default", help="Context, communication buffers and graphs on each GPU.")
+    compute_efficiency: Any = declared(
+        group="engine", kind="number", label="Compute efficiency", minimum=0.01, maximum=1.0, unit="share",
+        placeholder="calibrated", help="Share of the dense peak that large matrix products reach.")
+    bandwidth_efficiency: Any = declared(
+        group="engine", kind="number", label="Bandwidth efficiency", minimum=0.01, maximum=1.0, unit="share",
+        placeholder="calibrated", help="Share of the peak memory bandwidth that reading weights reaches.")
+    step_overhead_ms: Any = declared(
+        group="engine", kind="number", label="Overhead per step", minimum=0, maximum=10_000, unit="ms",
+        placeholder="engine's default", help="Time of the host between two steps.")
+    price_usd_per_gpu_hour: Any = declared(
+        group="price", kind="number", label="Price", minimum=0, maximum=100_000, unit="USD per GPU and hour",
+        placeholder="list price", help="Empty: the catalogue's price, or unknown where it has none.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingScenario:
+    """A question that can be answered: names resolved, every value in its limits. None means automatic."""
+
+    model: Model
+    gpu: Gpu
+    engine: Engine
+    hardware: Hardware
+    num_gpus: int | None = None
+    tp: int | None = None
+    pp: int | None = None
+    ep: int | None = None
+    dp: int | None = None
+    weight_precision: str = "auto"
+    activation_precision: str = "auto"
+    kv_precision: str = "auto"
+    input_tokens: int = 1024
+    output_tokens: int = 256
+    #: None: saturated.
+    concurrency: int | None = 16
+    memory_utilization: float | None = None
+    max_batched_tokens: int | None = None
+    runtime_gib: float | None = None
+    compute_efficiency: float | None = None
+    bandwidth_efficiency: float | None = None
+    step_overhead_ms: float | None = None
+    price_usd_per_gpu_hour: float | None = None
+
+    def __post_init__(self) -> None:
+        by_hand = {name: getattr(self, name) for name in ("tp", "pp", "dp") if getattr(self, name)}
+        product = prod(by_hand.values())
+        if self.num_gpus and (self.num_gpus % product or (len(by_hand) == 3 and product != self.num_gpus)):
+            shown = " x ".join(f"{name} {value}" for name, value in by_hand.items())
+            raise InvalidInput(
+                "num_gpus",
+                f"{self.num_gpus} GPUs cannot be cut into {shown} = {product}; "
+                f"use {product} or a multiple of it, or leave one of tp, pp, dp empty.",
+                "a multiple of tp x pp x dp",
+            )
+        layout = Layout(tp=self.tp or 1, pp=self.pp or 1, dp=self.dp or 1)
+        check(self.model, layout)
+        spread_known = self.tp and self.dp
+        experts_divide = self.model.num_experts and self.model.num_experts % (self.ep or 1) == 0
+        if self.ep and self.ep > 1 and (spread_known or not experts_divide):
+            check(self.model, dataclasses.replace(layout, ep=self.ep))
+
+    @property
+    def utilization(self) -> float:
+        return self.memory_utilization or self.engine.memory_utilization
+
+    @property
+    def step_tokens(self) -> int:
+        return self.max_batched_tokens or self.engine.step_tokens(self.gpu.memory_bytes)

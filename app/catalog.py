@@ -1,0 +1,260 @@
+"""Data files to core nouns. Loading is strict: an unknown or missing key is an error that names file and key."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from app.calculations.accelerator import Gpu, Hardware
+from app.calculations.architecture import Model
+from app.calculations.energy import PowerModel
+from app.calculations.engine import Engine
+from app.calculations.errors import InvalidInput
+from app.calculations.huggingface import read_config
+
+DATA = Path(__file__).parent / "data"
+
+GIB = 1024.0**3
+GB_PER_SECOND = 1e9
+TERA = 1e12
+MICRO = 1e-6
+MILLI = 1e-3
+
+#: Column of gpus.csv -> name of the peak (see calculations/precision.py).
+PEAK_COLUMNS = {
+    "fp16_tensor_tflops": "fp16",
+    "bf16_tensor_tflops": "bf16",
+    "fp8_tensor_tflops": "fp8",
+    "int8_tensor_tops": "int8",
+    "fp4_tensor_tflops": "fp4",
+}
+
+
+class DataError(ValueError):
+    """A data file that does not hold what it must."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """A preset's line in the index: enough to list it without reading its configuration."""
+
+    id: str
+    family: str
+    config_file: str
+    source: str
+    notes: str
+
+
+def rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file that has exactly these columns."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if set(reader.fieldnames or ()) != set(columns):
+            raise DataError(f"{path.name}: columns differ: {set(reader.fieldnames or ()) ^ set(columns)}")
+        return list(reader)
+
+
+def same(name: str) -> str:
+    """A name without what people vary when they type it: case, spaces, dashes."""
+    return re.sub(r"[^a-z0-9.]", "", name.lower())
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known names that resemble `name` most."""
+    by_key: dict[str, str] = {}
+    for candidate in known:
+        by_key.setdefault(same(candidate.rsplit("/", 1)[-1]), candidate)
+        by_key.setdefault(same(candidate), candidate)
+    key = same(name.rsplit("/", 1)[-1])[:100]
+    found = difflib.get_close_matches(key, by_key, n=count * 2, cutoff=0.4)
+    found += [k for k in by_key if key and key in k]
+    return list(dict.fromkeys(by_key[k] for k in found))[:count]
+
+
+def unknown(field: str, what: str, name: str, known: Iterable[str]) -> InvalidInput:
+    """The exception for a name that no list has, with the nearest ones."""
+    names = list(known)
+    near = nearest(name, names)
+    hint = f" Did you mean {', '.join(near)}?" if near else ""
+    shown = name if len(name) <= 60 else name[:57] + "..."
+    return InvalidInput(field, f"{what} {shown!r} is not known.{hint}", ", ".join(near) or f"one of {len(names)} names")
+
+
+# --- models -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def models() -> Mapping[str, ModelEntry]:
+    """Presets by id, in the order of the index."""
+    path = DATA / "models" / "index.csv"
+    columns = [field.name for field in dataclasses.fields(ModelEntry)]
+    entries = {row["id"]: ModelEntry(**row) for row in rows(path, columns)}
+    return MappingProxyType(entries)
+
+
+@cache
+def model_aliases() -> Mapping[str, str]:
+    """Other ids of the same shape (instruct, quantised, repackaged) -> preset id; keys made by `same`."""
+    aliases: dict[str, str] = {}
+    for name in models():
+        aliases.setdefault(same(name.rsplit("/", 1)[-1]), name)
+    aliases |= {same(name): name for name in models()}
+    for row in rows(DATA / "models" / "aliases.csv", ("model", "same_shape_as")):
+        if row["same_shape_as"] in models():
+            aliases.setdefault(same(row["model"]), row["same_shape_as"])
+            aliases.setdefault(same(row["model"].rsplit("/", 1)[-1]), row["same_shape_as"])
+    return MappingProxyType(aliases)
+
+
+@cache
+def read_model(model_id: str) -> Model:
+    """A preset read from its config.json."""
+    entry = models()[model_id]
+    with (DATA / "models" / entry.config_file).open(encoding="utf-8") as file:
+        return read_config(json.load(file), name=entry.id, source=entry.source)
+
+
+def model(name: str, field: str = "model") -> Model:
+    """The preset of this name or alias; InvalidInput with the nearest names where there is none."""
+    found = name if name in models() else model_aliases().get(same(name))
+    if found is None:
+        raise unknown(field, "Model", name, models())
+    return read_model(found)
+
+
+# --- accelerators -----------------------------------------------------------------------------------------------
+
+GPU_COLUMNS = (
+    "slug", "name", "vendor", "architecture", "year", "memory_gib", "memory_gib_basis", "marketing_memory_gb",
+    "memory_bandwidth_gb_s", "fp32_tflops", "tf32_tensor_tflops", *PEAK_COLUMNS, "l2_cache_mb", "sm_count",
+    "interconnect", "interconnect_unidir_gb_s_per_gpu", "pcie", "pcie_unidir_gb_s", "scale_up_domain", "tdp_w",
+    "cloud_price_usd_per_gpu_hour", "cloud_price_source", "source", "notes", "fields_confirmed_by_stored_file",
+    "fields_from_recalled_datasheet_only",
+)  # fmt: skip
+
+
+#: What the bare name of a family means.
+COMMON_PARTS = {"A100": "a100-sxm-80gb", "H100": "h100-sxm", "H200": "h200-sxm", "V100": "v100-sxm-32gb"}
+
+
+def number(row: Mapping[str, str], column: str) -> float | None:
+    return float(row[column]) if row[column] else None
+
+
+def read_gpu(row: Mapping[str, str]) -> Gpu:
+    """A row of gpus.csv in SI units."""
+    peaks = {peak: float(row[column]) * TERA for column, peak in PEAK_COLUMNS.items() if row[column]}
+    wide = number(row, "tf32_tensor_tflops") or number(row, "fp32_tflops")
+    if wide:
+        peaks["tf32"] = wide * TERA
+    link = number(row, "interconnect_unidir_gb_s_per_gpu") or number(row, "pcie_unidir_gb_s") or 0.0
+    return Gpu(
+        slug=row["slug"],
+        name=row["name"],
+        vendor=row["vendor"],
+        architecture=row["architecture"],
+        year=int(row["year"]),
+        memory_bytes=float(row["memory_gib"]) * GIB,
+        marketing_memory_gb=float(row["marketing_memory_gb"]),
+        memory_bandwidth_bytes_per_second=float(row["memory_bandwidth_gb_s"]) * GB_PER_SECOND,
+        peak_flops_per_second=MappingProxyType(peaks),
+        link=row["interconnect"],
+        link_bytes_per_second=(link or 10.0) * GB_PER_SECOND,
+        domain_gpus=int(row["scale_up_domain"] or 1),
+        tdp_watts=number(row, "tdp_w"),
+        price_usd_per_hour=number(row, "cloud_price_usd_per_gpu_hour"),
+        price_source=row["cloud_price_source"],
+        source=row["source"],
+        notes=row["notes"],
+    )
+
+
+@cache
+def gpus() -> Mapping[str, Gpu]:
+    """Accelerators by slug, in the order of the file."""
+    return MappingProxyType({row["slug"]: read_gpu(row) for row in rows(DATA / "gpus.csv", GPU_COLUMNS)})
+
+
+@cache
+def gpu_aliases() -> Mapping[str, str]:
+    """Names as people say them -> slug. A family's bare name means its common part."""
+    aliases: dict[str, str] = {}
+    for name, slug in {**COMMON_PARTS, **{g.name: s for s, g in gpus().items()}, **{s: s for s in gpus()}}.items():
+        aliases.setdefault(same(name), slug)
+    for slug in gpus():
+        aliases.setdefault(same(slug.split("-")[0]), slug)
+    return MappingProxyType(aliases)
+
+
+def gpu(name: str, field: str = "gpu") -> Gpu:
+    """The accelerator of this slug or name; InvalidInput with the nearest names where there is none."""
+    found = name if name in gpus() else gpu_aliases().get(same(name))
+    if found is None:
+        raise unknown(field, "Accelerator", name, [*gpus(), *(g.name for g in gpus().values())])
+    return gpus()[found]
+
+
+# --- engines and surroundings -----------------------------------------------------------------------------------
+
+#: Suffix of a key in engines.toml -> suffix and factor of the field it becomes.
+UNITS = {"_gib": ("_bytes", GIB), "_ms": ("_seconds", MILLI), "_us": ("_seconds", MICRO)}
+
+
+def to_si(table: Mapping[str, object]) -> dict[str, object]:
+    """Keys that carry a unit become the core's names in SI; others stay."""
+    converted: dict[str, object] = {}
+    for key, value in table.items():
+        suffix = next((unit for unit in UNITS if key.endswith(unit)), None)
+        if suffix and isinstance(value, int | float):
+            name, factor = UNITS[suffix]
+            converted[key.removesuffix(suffix) + name] = value * factor
+        else:
+            converted[key] = value
+    return converted
+
+
+@cache
+def engines() -> Mapping[str, Engine]:
+    """Engines by name."""
+    tables = tomllib.loads((DATA / "engines.toml").read_text(encoding="utf-8"))
+    fields = {field.name for field in dataclasses.fields(Engine)} - {"name"}
+    found = {}
+    for name, table in tables.items():
+        values = to_si(table)
+        if set(values) != fields:
+            raise DataError(f"engines.toml [{name}]: keys differ: {set(values) ^ fields}")
+        found[name] = Engine(name=name, **values)  # type: ignore[arg-type]
+    return MappingProxyType(found)
+
+
+def engine(name: str, field: str = "engine") -> Engine:
+    """The engine of this name; InvalidInput with the nearest names where there is none."""
+    keys = {same(n): n for n in engines()} | {same(e.label): n for n, e in engines().items()}
+    if same(name) not in keys:
+        raise unknown(field, "Engine", name, engines())
+    return engines()[keys[same(name)]]
+
+
+@cache
+def hardware() -> Hardware:
+    """What surrounds the accelerators."""
+    tables = tomllib.loads((DATA / "hardware.toml").read_text(encoding="utf-8"))
+    node, links, power = tables["node"], tables["links"], tables["power"]
+    return Hardware(
+        node_gpus=node["node_gpus"],
+        pcie_bytes_per_second=node["pcie_gb_s"] * GB_PER_SECOND,
+        network_bytes_per_second=node["network_gb_s"] * GB_PER_SECOND,
+        network_latency_seconds=node["network_latency_us"] * MICRO,
+        link_efficiency=links["efficiency"],
+        pcie_latency_factor=links["pcie_latency_factor"],
+        power=PowerModel(**{key: power[key] for key in ("idle", "compute", "memory", "other")}),
+    )

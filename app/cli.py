@@ -1,0 +1,228 @@
+"""The command line: python -m app COMMAND. Options of `estimate` are made from the declared inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from app import catalog, config_file, facts, json_text, text_report
+from app.calculations.errors import InvalidInput
+from app.calculations.inputs import Input
+from app.calculations.scenario import GROUPS
+from app.config import InvalidSetting, settings
+from app.run_log import Run, RunLog
+from app.runs import estimate_run
+from app.scenarios import ALL_INPUTS
+from app.version import APP_VERSION
+
+ROOT = Path(__file__).resolve().parent.parent
+BAD_INPUT = 2
+
+
+class Program(click.Group):
+    """A group whose errors are one line on stderr, or one JSON object with --json, and exit code 2."""
+
+    def main(  # type: ignore[override]  # it never returns, whatever the mode
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        words = list(sys.argv[1:] if args is None else args)
+        as_json = "--json" in words
+        try:
+            code = super().main(args=words, prog_name=prog_name, **{**extra, "standalone_mode": False})
+            sys.stdout.flush()
+        except InvalidInput as error:
+            refuse(error, as_json)
+        except InvalidSetting as error:
+            refuse(InvalidInput(error.name, str(error)), as_json)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(BAD_INPUT)
+        except click.ClickException as error:
+            refuse(from_click(error), as_json)
+        except (click.Abort, KeyboardInterrupt):
+            sys.exit(130)
+        except BrokenPipeError:  # Whoever read the output has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def refuse(error: InvalidInput, as_json: bool) -> NoReturn:
+    """Say what is wrong with which input and what is allowed, and end with code 2."""
+    if as_json:
+        click.echo(json_text.write({"error": error.as_dict()}), err=True)
+    else:
+        option = f" ({option_name(error.field)})" if error.field in ALL_INPUTS else ""
+        where = f" in {error.field}{option}" if error.field else ""
+        allowed = f" Allowed: {error.allowed}." if error.allowed else ""
+        click.echo(f"Error{where}: {error.message}{allowed}", err=True)
+    sys.exit(BAD_INPUT)
+
+
+def from_click(error: click.ClickException) -> InvalidInput:
+    """A usage error as the exception that bad input has everywhere else."""
+    name = getattr(error, "option_name", None) or getattr(getattr(error, "param", None), "name", None) or ""
+    return InvalidInput(str(name).lstrip("-").replace("-", "_"), " ".join(error.format_message().split()))
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows the declared inputs under the headings of the form."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own = [record for p in self.params if p.name not in ALL_INPUTS and (record := p.get_help_record(ctx))]
+        for group, (heading, _) in GROUPS.items():
+            records = [
+                record
+                for p in self.params
+                if p.name in ALL_INPUTS and ALL_INPUTS[p.name].group == group and (record := p.get_help_record(ctx))
+            ]
+            needed = {"custom_model": " (--model custom)", "custom_gpu": " (--gpu custom)"}.get(group, "")
+            with formatter.section(heading + needed):
+                formatter.write_dl(records)
+        with formatter.section("Options"):
+            formatter.write_dl(own)
+
+
+def option_name(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def metavar(declared: Input) -> str:
+    """What stands for the value in the help: N, N|saturated, X, NAME, true|false."""
+    kinds = {"integer": "N", "number": "X", "choice": "NAME", "name": "NAME", "flag": "true|false"}
+    word = "NAME|CONFIG.json" if declared.catalogue == "models" else kinds[declared.kind]
+    return "|".join((word, *declared.words))
+
+
+def help_text(declared: Input) -> str:
+    """Label, help, what is allowed and the default, from the declaration."""
+    default = declared.default
+    if isinstance(default, bool):
+        default = str(default).lower()
+    ending = f"; default {default}" if default is not None else ""
+    return f"{declared.label}: {declared.help} [{declared.allowed}{ending}]"
+
+
+def declared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """One option for every declared input; values stay text until the declaration parses them."""
+    for name, declared in reversed(list(ALL_INPUTS.items())):
+        command = click.option(option_name(name), name, metavar=metavar(declared), help=help_text(declared))(command)
+    return command
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(APP_VERSION, message="%(version)s")
+def main() -> None:
+    """Memory, speed, energy and cost of serving large language models."""
+
+
+@main.command(cls=GroupedCommand)
+@declared_options
+@json_option
+def estimate(as_json: bool, **options: str | None) -> None:
+    """Estimate how a model is served: whether it fits, how fast it is, what it costs.
+
+    What is left out is automatic or has the default in brackets.
+    """
+    raw = {name: text for name, text in options.items() if text is not None}
+    model = config_file.read_model(raw["model"]) if config_file.is_path(raw.get("model", "")) else None
+    run = estimate_run(raw, source="cli", model=model)
+    if model is not None:  # The log says what would be typed to repeat the run.
+        run = dataclasses.replace(run, inputs={**run.inputs, "model": raw["model"]})
+    not_saved = save(run)
+    if as_json:
+        document = {"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | not_saved
+        click.echo(json_text.write(document, indent=2))
+    else:
+        show(text_report.estimate(run))
+        if not not_saved:
+            click.echo(f"\nRun {run.run_id}")
+
+
+@main.command()
+@click.argument("name", required=False)
+@json_option
+def model(name: str | None, as_json: bool) -> None:
+    """Facts about the model NAME, a preset, an alias or the path of a config.json; or the list of presets."""
+    if name is None:
+        rows = [facts.model_row(entry) for entry in catalog.models().values()]
+        show([json_text.write({"models": rows}, indent=2)] if as_json else text_report.models(rows))
+        return
+    found = facts.model_facts(config_file.read_model(name) if config_file.is_path(name) else catalog.model(name))
+    show([json_text.write(found, indent=2)] if as_json else text_report.model(found))
+
+
+@main.command()
+@click.argument("name", required=False)
+@json_option
+def gpu(name: str | None, as_json: bool) -> None:
+    """Facts about the accelerator NAME, or the list of accelerators."""
+    if name is None:
+        rows = [facts.gpu_facts(one) for one in catalog.gpus().values()]
+        show([json_text.write({"gpus": rows}, indent=2)] if as_json else text_report.gpus(rows))
+        return
+    found = facts.gpu_facts(catalog.gpu(name))
+    show([json_text.write(found, indent=2)] if as_json else text_report.gpu(found))
+
+
+@main.command()
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many runs.")
+@json_option
+def history(limit: int, as_json: bool) -> None:
+    """The newest runs of the log, newest first."""
+    log = run_log()
+    try:
+        newest = log.read(limit).runs
+    except OSError as error:
+        raise InvalidInput("LOG_DIR", f"The log in {log.directory} cannot be read: {error.strerror}.") from None
+    if as_json:
+        click.echo(json_text.write({"runs": [run.as_dict() for run in newest]}, indent=2))
+    else:
+        show(text_report.runs(newest) if newest else ["No runs yet."])
+
+
+@main.command()
+@click.option("--host", metavar="ADDRESS", help="Address to listen on; else HOST, else 127.0.0.1.")
+@click.option("--port", metavar="N", type=click.IntRange(1, 65_535), help="Port; else PORT, else 5000.")
+@json_option
+def serve(host: str | None, port: int | None, as_json: bool) -> None:
+    """Serve the pages and the API with gunicorn until it is stopped."""
+    environment = dict(os.environ)
+    environment |= {"HOST": host} if host is not None else {}
+    environment |= {"PORT": str(port)} if port is not None else {}
+    settings(environment)
+    os.chdir(ROOT)
+    sys.stdout.flush()
+    arguments = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]
+    os.execve(sys.executable, arguments, environment)  # noqa: S606
+
+
+def run_log() -> RunLog:
+    """The log of LOG_DIR. Other settings do not matter here, so they may be wrong."""
+    own = settings({name: os.environ[name] for name in ("LOG_DIR", "LOG_FSYNC") if name in os.environ})
+    return RunLog(Path(str(own["LOG_DIR"])), fsync=bool(own["LOG_FSYNC"]))
+
+
+def save(run: Run) -> dict[str, Any]:
+    """Log the run; where that fails, warn, and return what the answer then says of it."""
+    try:
+        run_log().append(run)
+    except (OSError, ValueError) as error:
+        warning = f"The run could not be logged: {error}"
+        click.echo(f"Warning: {warning}", err=True)
+        return {"saved": False, "warning": warning}
+    return {}
+
+
+def show(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)

@@ -1,0 +1,171 @@
+"""The settings: one table of name, default, rule and help, read from an environment that is passed in.
+
+`python -m app.config` checks the environment of the process and says what is wrong with it; the server's start
+runs it first, because gunicorn reads WEB_CONCURRENCY itself and answers a bad value with a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+LARGEST_PORT = 65_535
+LARGEST_WORKERS = 256
+LARGEST_BODY_BYTES = 64 * 1024 * 1024
+
+
+class InvalidSetting(ValueError):
+    """A setting that the server cannot start with: names the variable, its value and what is allowed."""
+
+    def __init__(self, name: str, value: str, allowed: str) -> None:
+        super().__init__(f"{name}: {value!r} is not allowed. Allowed: {allowed}.")
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `parse` turns its text into a value or raises ValueError; `default` is text of the same kind.
+
+    `default` is None where the value is made at start; `made` says how and `make` does it.
+    """
+
+    name: str
+    default: str | None
+    allowed: str
+    help: str
+    parse: Callable[[str], object]
+    made: str = ""
+    make: Callable[[], object] | None = None
+
+    def value(self, environ: Mapping[str, str]) -> object:
+        """The value in this environment; an empty variable counts as not set."""
+        text = environ.get(self.name, "").strip() or self.default
+        if text is None:
+            return self.make() if self.make else None
+        try:
+            return self.parse(text)
+        except ValueError:
+            raise InvalidSetting(self.name, text, self.allowed) from None
+
+
+def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
+    """A rule: ASCII digits only, within both limits."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= 12 and minimum <= int(text) <= maximum):
+            raise ValueError(text)
+        return int(text)
+
+    return parse
+
+
+FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+def flag(text: str) -> bool:
+    """1 or 0, or one of the usual words for them."""
+    if text.lower() not in FLAGS:
+        raise ValueError(text)
+    return FLAGS[text.lower()]
+
+
+def host(text: str) -> str:
+    """A name or address to listen on; an IPv6 address stands in brackets for gunicorn."""
+    if any(c.isspace() or c in "/,@" for c in text):
+        raise ValueError(text)
+    return f"[{text}]" if ":" in text and not text.startswith("[") else text
+
+
+def directory(text: str) -> Path:
+    """A directory, which need not exist yet; a relative one is taken from the working directory."""
+    path = Path(text).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise ValueError(text)
+    return path
+
+
+def default_log_dir() -> Path:
+    """`logging/` of the project; of the working directory where the package is installed apart from its project."""
+    home = PROJECT if (PROJECT / "wsgi.py").exists() else Path.cwd()
+    return home / "logging"
+
+
+SETTINGS = (
+    Setting(
+        name="HOST",
+        default="127.0.0.1",
+        allowed="a host name or an IP address",
+        help="Address to listen on: 127.0.0.1 is reached from this machine only, 0.0.0.0 from everywhere.",
+        parse=host,
+    ),
+    Setting(
+        name="PORT",
+        default="5000",
+        allowed=f"a whole number from 1 to {LARGEST_PORT}",
+        help="TCP port to listen on.",
+        parse=whole_number(1, LARGEST_PORT),
+    ),
+    Setting(
+        name="WEB_CONCURRENCY",
+        default="2",
+        allowed=f"a whole number from 1 to {LARGEST_WORKERS}",
+        help="Server processes, of four threads each. One or two per core.",
+        parse=whole_number(1, LARGEST_WORKERS),
+    ),
+    Setting(
+        name="LOG_DIR",
+        default=None,
+        allowed="a directory, existing or to be made",
+        help="Directory of the log of runs. One that cannot be written to costs the log, not the answers.",
+        parse=directory,
+        made="`logging/` in the project",
+        make=default_log_dir,
+    ),
+    Setting(
+        name="LOG_FSYNC",
+        default="0",
+        allowed="0 or 1",
+        help="1: a run is on the disk before its page is shown, so that it also outlives a loss of power.",
+        parse=flag,
+    ),
+    Setting(
+        name="SECRET_KEY",
+        default=None,
+        allowed="any text",
+        help="Signs cookies. The pages set none as yet; give several servers that share the load the same key.",
+        parse=str,
+        made="random, made at each start",
+        make=lambda: secrets.token_hex(32),
+    ),
+    Setting(
+        name="MAX_CONTENT_LENGTH",
+        default="262144",
+        allowed=f"a whole number from 1024 to {LARGEST_BODY_BYTES}",
+        help="Largest body of a request, in bytes; a larger one is answered with 413.",
+        parse=whole_number(1024, LARGEST_BODY_BYTES),
+    ),
+)
+
+
+def settings(environ: Mapping[str, str]) -> dict[str, object]:
+    """Every setting's value in this environment; InvalidSetting for the first that cannot be used."""
+    return {setting.name: setting.value(environ) for setting in SETTINGS}
+
+
+def settings_or_exit(environ: Mapping[str, str]) -> dict[str, object]:
+    """The same for a process about to serve: a bad setting is one line on stderr and exit status 2."""
+    try:
+        return settings(environ)
+    except InvalidSetting as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    settings_or_exit(os.environ)

@@ -1,0 +1,31 @@
+"""The application, put together: settings, log, static files, security, pages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from app import assets, formatting, security
+from app.blueprints import api, calculator, errors, health, results, visualize
+from app.config import PROJECT, settings
+from app.run_log import RunLog
+from app.version import APP_VERSION
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """The web application; `config` overrides the settings of the environment."""
+    app = Flask("app", root_path=str(PROJECT), static_folder="static", template_folder="templates")
+    app.config.from_mapping(settings(os.environ))
+    app.config.from_mapping(config)
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    app.jinja_env.globals["app_version"] = APP_VERSION
+    app.extensions["run_log"] = RunLog(Path(app.config["LOG_DIR"]), fsync=bool(app.config["LOG_FSYNC"]))
+    for part in (assets, security, formatting, errors):
+        part.init_app(app)
+    for page in (calculator, results, visualize, api, health):
+        app.register_blueprint(page.bp)
+    return app

@@ -1,0 +1,247 @@
+"""The form, made from the declared inputs: text in, the core's own rules, messages beside the fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from wtforms import Field, Form
+
+from app import catalog
+from app.calculations.errors import InvalidInput
+from app.calculations.inputs import Input
+from app.calculations.scenario import CUSTOM, GROUPS
+from app.scenarios import ALL_INPUTS
+
+#: Sent by the page's own form. With it, a box that is not there is a box that was not ticked.
+COMPLETE = "complete"
+
+#: Groups that count only where the input named here is "custom".
+CUSTOM_GROUPS = {"custom_model": "model", "custom_gpu": "gpu"}
+
+#: Families and vendors whose names are not merely capitalised.
+SPELLING = {
+    "amd": "AMD", "aws": "AWS", "deepseek": "DeepSeek", "deepseek-distill": "DeepSeek, distilled", "exaone": "EXAONE",
+    "glm": "GLM", "gpt-j": "GPT-J", "gpt-neox": "GPT-NeoX", "gpt-oss": "gpt-oss", "gpt2": "GPT-2",
+    "internlm": "InternLM", "llama4": "Llama 4", "mimo": "MiMo", "minicpm": "MiniCPM", "minimax": "MiniMax",
+    "mpt": "MPT", "nvidia": "NVIDIA", "olmo": "OLMo", "opt": "OPT", "smollm": "SmolLM", "stablelm": "StableLM",
+    "xverse": "XVERSE",
+}  # fmt: skip
+
+
+def spelled(name: str) -> str:
+    return SPELLING.get(name, name.capitalize())
+
+
+def text_of(value: object) -> str:
+    """A typed value as someone would type it: 80.0 is "80", True is "true", nothing is empty."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+def sentence(error: InvalidInput) -> str:
+    """The message with what is allowed."""
+    return error.message + (f" Allowed: {error.allowed}." if error.allowed else "")
+
+
+class InputField(Field):
+    """A field for one declared input: keeps what was typed in `text` and parses it by the input's own rule."""
+
+    def __init__(self, *, declared: Input, **kwargs: Any) -> None:
+        self.declared = declared
+        self.text = ""
+        super().__init__(declared.label, description=declared.help, default=declared.default, **kwargs)
+
+    @property
+    def unit(self) -> str:
+        return self.declared.unit
+
+    @property
+    def placeholder(self) -> str:
+        return self.declared.placeholder or text_of(self.declared.default)
+
+    @property
+    def is_default(self) -> bool:
+        return not self.errors and self.data == self.declared.default
+
+    def process_data(self, value: object) -> None:
+        self.data = value
+        self.text = text_of(value)
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        if not valuelist:
+            return
+        self.text = valuelist[-1]
+        try:
+            self.data = self.parsed()
+        except InvalidInput as error:
+            raise ValueError(sentence(error)) from None
+
+    def parsed(self) -> Any:
+        return self.declared.parse(self.text)
+
+
+class ChoiceField(InputField):
+    """A field that is chosen from a list; a value that is not on the list stays visible as its own entry."""
+
+    @property
+    def options(self) -> Mapping[str, Mapping[str, str]]:
+        return options(self.declared)
+
+    def parsed(self) -> Any:
+        if not self.text.strip():
+            self.text = text_of(self.declared.default)
+        value = self.declared.parse(self.text)
+        if self.declared.catalogue:
+            value = canonical(self.declared.catalogue, value)
+        self.text = value
+        return value
+
+    @property
+    def unlisted(self) -> bool:
+        """Whether the value is none of the options: it is shown all the same, with its message."""
+        return not any(self.text in group for group in self.options.values())
+
+
+def canonical(catalogue: str, name: str) -> str:
+    """The catalogue's own name for a name or alias. Raises InvalidInput."""
+    if name.lower() == CUSTOM and catalogue != "engines":
+        return CUSTOM
+    if catalogue == "models":
+        return catalog.model(name).name
+    return catalog.gpu(name).slug if catalogue == "gpus" else catalog.engine(name).name
+
+
+@cache
+def options(declared: Input) -> Mapping[str, Mapping[str, str]]:
+    """What can be chosen: group -> value -> label. The group without a name stands first."""
+    if declared.choices:
+        return {"": dict(declared.choices)}
+    if declared.catalogue == "engines":
+        return {"": {engine.name: engine.label for engine in catalog.engines().values()}}
+    groups: dict[str, dict[str, str]] = {"": {CUSTOM: "Custom: describe it by hand"}}
+    if declared.catalogue == "models":
+        for model in sorted(catalog.models().values(), key=lambda m: (spelled(m.family).lower(), m.id.lower())):
+            groups.setdefault(spelled(model.family), {})[model.id] = model.id
+    else:
+        for gpu in sorted(catalog.gpus().values(), key=lambda g: (g.vendor != "nvidia", g.vendor, -g.year, g.name)):
+            groups.setdefault(spelled(gpu.vendor), {})[gpu.slug] = gpu.name
+    return groups
+
+
+@dataclass(frozen=True)
+class Group:
+    """A part of the form with its fields and, for those that are folded, their values in a line."""
+
+    name: str
+    heading: str
+    folded: bool
+    fields: list[InputField]
+    #: Whether its inputs count.
+    used: bool
+    #: The field that must be "custom" for it to count.
+    depends_on: str
+
+    @property
+    def open(self) -> bool:
+        """Whether it must not be folded away: it holds an error, or something that was set."""
+        if self.depends_on:
+            return self.used or any(field.errors for field in self.fields)
+        return any(field.errors or not field.is_default for field in self.fields)
+
+    @property
+    def summary(self) -> str:
+        """The current values in words: "weights automatic, KV cache fp8"."""
+        if self.depends_on:
+            return (
+                "used when the model is custom" if self.depends_on == "model" else "used when the accelerator is custom"
+            )
+        shown = [field for field in self.fields if field.declared.catalogue or not field.is_default]
+        parts = [_in_line(field) for field in shown]
+        if len(shown) < len(self.fields):
+            rest = "default" if any(f.declared.placeholder == "engine's default" for f in self.fields) else "automatic"
+            rest = self.fields[0].placeholder if len(self.fields) == 1 else rest
+            parts.append(f"the rest {rest}" if parts else rest)
+        return ", ".join(parts)
+
+
+def _in_line(field: InputField) -> str:
+    label = field.declared.label
+    label = label if label[:2].isupper() else label[0].lower() + label[1:]
+    if isinstance(field, ChoiceField) and field.declared.catalogue:
+        return next((names[field.text] for names in field.options.values() if field.text in names), field.text)
+    return f"{label} {field.text.strip()[:40] or 'automatic'}"
+
+
+class InputForm(Form):
+    """A form over ALL_INPUTS. `validate` applies each input's rule; rules across inputs come by `refuse`."""
+
+    def process(self, formdata: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().process(formdata, *args, **kwargs)
+        if formdata and COMPLETE in formdata:
+            for field in self.flags():
+                if field.name not in formdata:
+                    field.process_data(False)
+
+    def flags(self) -> Iterator[InputField]:
+        return (field for field in self if field.declared.kind == "flag")
+
+    def uses(self, field: InputField) -> bool:
+        """Whether the field's value counts: those of a custom part only where it was chosen."""
+        owner = CUSTOM_GROUPS.get(field.declared.group)
+        return owner is None or self[owner].text == CUSTOM
+
+    def validate(self, *args: Any, **kwargs: Any) -> bool:
+        for field in self:
+            if not self.uses(field):
+                field.process_errors = []
+        return super().validate(*args, **kwargs)
+
+    def refuse(self, error: InvalidInput) -> None:
+        """Put the message beside the field that it names, or above the form."""
+        target = self[error.field].errors if error.field in self else self.form_errors
+        target.append(sentence(error))
+
+    def raw(self) -> dict[str, str]:
+        """What was typed, of the fields that count, as the scenario's door takes it."""
+        return {field.name: field.text for field in self if self.uses(field)}
+
+    def groups(self) -> dict[str, Group]:
+        """The form's parts by name, in order."""
+        found = {}
+        for name, (heading, folded) in GROUPS.items():
+            fields = [field for field in self if field.declared.group == name]
+            used = all(self.uses(field) for field in fields)
+            found[name] = Group(name, heading, folded, fields, used, CUSTOM_GROUPS.get(name, ""))
+        return found
+
+    def mistakes(self) -> list[tuple[str, str]]:
+        """(field name or nothing, message) of everything that is wrong, in the order of the form."""
+        return [("", text) for text in self.form_errors] + [(f.name, text) for f in self for text in f.errors]
+
+
+def _form_class() -> type[InputForm]:
+    fields = {
+        name: (ChoiceField if one.kind in ("choice", "name") else InputField)(declared=one)
+        for name, one in ALL_INPUTS.items()
+    }
+    return type("EstimateForm", (InputForm,), fields)
+
+
+EstimateForm = _form_class()
+
+
+def share_args(inputs: Mapping[str, object]) -> dict[str, str]:
+    """The query of a link that fills the form with a run's inputs: only what differs from the defaults."""
+    return {
+        name: text_of(inputs[name])
+        for name, one in ALL_INPUTS.items()
+        if name in inputs and inputs[name] is not None and inputs[name] != one.default
+    }

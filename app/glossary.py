@@ -1,0 +1,191 @@
+"""Every key that the API and `--json` show: its type, unit and meaning. The inputs declare their own.
+
+A dot leads into an object, a star stands for any name in it. Types are those of JSON Schema, and
+"quantity": {"value", "low", "high"}, each a number or null; "texts": a list of strings. A "?" means: or null.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Key(NamedTuple):
+    """What stands under a key."""
+
+    type: str
+    unit: str
+    meaning: str
+
+
+RUN_KEYS = {
+    "schema": Key("integer", "", "Version of the log's format."),
+    "run_id": Key("string", "", "Identifies a run; later runs sort after earlier ones."),
+    "time": Key("string", "", "When the run was made, UTC, RFC 3339."),
+    "source": Key("string", "", "Where it came from: web, api, cli or desktop."),
+    "kind": Key("string", "", "What was asked: estimate."),
+    "app_version": Key("string", "", "Version of the calculator."),
+    "inputs": Key("object", "", "The inputs with their values, defaults included; automatic ones are left out."),
+    "results": Key("object", "", "The answer."),
+}
+
+#: Only where the log could not be written.
+NOT_SAVED_KEYS = {
+    "saved": Key("boolean", "", "False where the run could not be logged; left out otherwise."),
+    "warning": Key("string", "", "Why it could not be logged."),
+}
+
+RESULT_KEYS = {
+    "fits": Key("boolean", "", "Whether the most loaded GPU holds everything."),
+    "verdict": Key("string", "", "The answer in one sentence."),
+    "model": Key("object", "", "The model that was estimated."),
+    "model.name": Key("string", "", "Its name."),
+    "model.total_params": Key("integer", "parameters", "Unique parameters; tied weights once."),
+    "model.active_params": Key("integer", "parameters", "Those that one token runs through."),
+    "model.kv_bytes_per_token": Key("integer", "bytes", "KV cache that one token adds, whole model."),
+    "model.weight_bytes": Key("integer", "bytes", "One copy of the weights as they are stored."),
+    "gpu": Key("object", "", "The accelerator that was estimated."),
+    "gpu.slug": Key("string", "", "Its short name."),
+    "gpu.name": Key("string", "", "Its full name."),
+    "gpu.memory_bytes": Key("integer", "bytes", "Memory that its driver reports."),
+    "gpu.memory_bandwidth_bytes_per_s": Key("number", "bytes/s", "Peak of its datasheet."),
+    "engine": Key("object", "", "The serving software."),
+    "engine.name": Key("string", "", "Its short name."),
+    "engine.label": Key("string", "", "Its name as it writes it."),
+    "layout": Key("object", "", "How the model is laid out over the GPUs of one instance."),
+    "layout.num_gpus": Key("integer", "GPUs", "tp x pp x dp."),
+    "layout.tp": Key("integer", "GPUs", "Tensor parallel: parts that every matrix is cut into."),
+    "layout.pp": Key("integer", "stages", "Pipeline parallel: parts that the stack of layers is cut into."),
+    "layout.ep": Key("integer", "GPUs", "Expert parallel: parts that the experts are dealt out to."),
+    "layout.dp": Key("integer", "replicas", "Data parallel: copies of the attention part."),
+    "layout.automatic": Key("boolean", "", "Whether the calculator chose any of it."),
+    "layout.strategy": Key("string", "", "The layout in words."),
+    "layout.reason": Key("string", "", "Why this layout."),
+    "layout.alternatives": Key("array", "", "Layouts that were weighed and not chosen, best first, up to five."),
+    "layout.alternatives.strategy": Key("string", "", "The layout in words."),
+    "layout.alternatives.fits": Key("boolean", "", "Whether it fits."),
+    "layout.alternatives.total_bytes_per_gpu": Key("integer", "bytes", "Memory of its most loaded GPU."),
+    "layout.alternatives.output_tokens_per_s": Key("number?", "tokens/s", "Its throughput; null if it does not fit."),
+    "layout.alternatives.tpot_ms": Key("number?", "ms", "Its time per output token; null if it does not fit."),
+    "precision": Key("object", "", "Number formats, after automatic ones were chosen."),
+    "precision.weights": Key("string", "", "Format that the linear layers are stored in."),
+    "precision.activations": Key("string", "", "Format that is multiplied."),
+    "precision.kv_cache": Key("string", "", "Format of cached keys and values."),
+    "memory_bytes_per_gpu": Key("object", "", "Memory of the most loaded GPU."),
+    "memory_bytes_per_gpu.weights": Key("integer", "bytes", "Its share of the weights."),
+    "memory_bytes_per_gpu.kv_cache": Key("integer", "bytes", "Cache and state of the requests in flight."),
+    "memory_bytes_per_gpu.activations": Key("integer", "bytes", "Peak working set of one step."),
+    "memory_bytes_per_gpu.runtime": Key("integer", "bytes", "Context, communication buffers and graphs."),
+    "memory_bytes_per_gpu.total": Key("integer", "bytes", "Sum of the four above."),
+    "memory_bytes_per_gpu.capacity": Key("integer", "bytes", "What the engine may use. It fits if total is not more."),
+    "memory_bytes_per_gpu.device": Key("integer", "bytes", "Memory of the GPU."),
+    "max_concurrency": Key("integer", "requests", "Requests of this length that memory holds at once, whole instance."),
+    "max_context_tokens": Key("integer", "tokens", "Longest prompt plus output that each request in flight can have."),
+    "kv_cache_tokens": Key("integer", "tokens", "Tokens that the cache of the instance holds at this length."),
+    "batch": Key("object", "", "Requests in flight."),
+    "batch.requested": Key("integer|string", "requests", "As asked: a number, or saturated."),
+    "batch.running": Key("integer", "requests", "Those that run at once; the others wait."),
+    "ttft_ms": Key("quantity", "ms", "Time to first token: waiting and prefill included."),
+    "tpot_ms": Key("quantity", "ms", "Time per output token after the first."),
+    "e2e_latency_ms": Key("quantity", "ms", "Time from request to last token."),
+    "output_tokens_per_s": Key("quantity", "tokens/s", "Generated tokens, whole instance."),
+    "total_tokens_per_s": Key("quantity", "tokens/s", "Prompt and generated tokens, whole instance."),
+    "requests_per_s": Key("quantity", "requests/s", "Finished requests, whole instance."),
+    "output_tokens_per_s_per_user": Key("quantity", "tokens/s", "What one user sees: 1 / time per output token."),
+    "energy_j_per_token": Key("quantity", "J", "Energy of all GPUs per generated token."),
+    "power_w_per_gpu": Key("quantity", "W", "Mean electric power of one GPU."),
+    "usd_per_hour": Key("quantity", "USD/h", "Price of all GPUs."),
+    "usd_per_million_output_tokens": Key("quantity", "USD", "All cost charged to generated tokens."),
+    "usd_per_million_input_tokens": Key("quantity", "USD", "All cost charged to prompt tokens."),
+    "usd_per_million_tokens": Key("quantity", "USD", "All cost charged to both kinds alike."),
+    "flops": Key("object", "", "Floating-point operations of the whole model."),
+    "flops.prefill": Key("object", "FLOP", "Of one prompt, by component."),
+    "flops.prefill.*": Key("number", "FLOP", "Of one component."),
+    "flops.decode_per_token": Key("object", "FLOP", "Of one generated token at the mean context, by component."),
+    "flops.decode_per_token.*": Key("number", "FLOP", "Of one component."),
+    "bound": Key("object", "", "What limits the speed; empty where nothing runs."),
+    "bound.prefill": Key("object?", "", "Of one prompt's prefill."),
+    "bound.prefill.by": Key("string", "", "The largest share of the time."),
+    "bound.prefill.seconds": Key("object", "s", "Where the time goes: compute, memory, network, host."),
+    "bound.prefill.seconds.*": Key("number", "s", "One share of the time."),
+    "bound.decode": Key("object?", "", "Of one decode step."),
+    "bound.decode.by": Key("string", "", "The largest share of the time."),
+    "bound.decode.seconds": Key("object", "s", "Where the time goes: compute, memory, network, host."),
+    "bound.decode.seconds.*": Key("number", "s", "One share of the time."),
+    "remedies": Key("texts", "", "Where it does not fit: single changes that would make it fit."),
+    "warnings": Key("texts", "", "What to know before trusting the numbers."),
+}
+
+#: Components of `flops`.
+COMPONENTS = {
+    "attention_projections": "Query, key, value and output projections.",
+    "attention_scores": "Scores and weighted values, causal.",
+    "feed_forward": "Dense MLP and shared experts.",
+    "experts": "Routed experts that a token runs through.",
+    "router": "Choice of the experts.",
+    "state_space": "Recurrent layers: Mamba, linear attention.",
+    "lm_head": "Logits of the last position.",
+}
+
+MODEL_KEYS = {
+    "model": Key("string", "", "Name of the model."),
+    "family": Key("string", "", "Family, as its config.json names it."),
+    "total_params": Key("integer", "parameters", "Unique parameters; tied weights once."),
+    "active_params": Key("integer", "parameters", "Those that one token runs through."),
+    "params_by_group": Key("object", "parameters", "Parameters by what they belong to."),
+    "params_by_group.*": Key("integer", "parameters", "Of one group."),
+    "num_layers": Key("integer", "layers", "Transformer blocks."),
+    "hidden_size": Key("integer", "elements", "Width of the residual stream."),
+    "num_heads": Key("integer", "heads", "Query heads of the first attention layer; 0 without attention."),
+    "num_kv_heads": Key("integer", "heads", "Its key/value heads; 1 for a latent cache."),
+    "num_experts": Key("integer", "experts", "Routed experts of a layer; 0 for a dense model."),
+    "vocab_size": Key("integer", "tokens", "Rows of the embedding table."),
+    "tied_embeddings": Key("boolean", "", "Whether lm_head shares the embedding table."),
+    "max_position": Key("integer?", "tokens", "Longest context that the configuration names."),
+    "kv_bytes_per_token_bf16": Key("integer", "bytes", "16-bit KV cache that one token adds before windows are full."),
+    "kv_bytes_per_token_past_windows_bf16": Key("integer", "bytes", "The same once all windows are full."),
+    "window_bytes_per_sequence_bf16": Key("integer", "bytes", "What full windows hold per sequence, 16-bit."),
+    "state_bytes_per_sequence_bf16": Key("integer", "bytes", "Recurrent state per sequence, 16-bit."),
+    "weight_bytes_bf16": Key("integer", "bytes", "All parameters at 2 bytes."),
+    "checkpoint_precision": Key("string", "", "Format that the published checkpoint stores its linear layers in."),
+    "checkpoint_bytes": Key("number", "bytes", "The checkpoint as it is stored."),
+    "tower_params": Key("integer?", "parameters", "Vision or audio tower, not in the total; null if not known."),
+    "mtp_layers": Key("integer", "layers", "Multi-token-prediction layers, not in the total."),
+    "source": Key("string", "", "Where the configuration comes from."),
+    "warnings": Key("texts", "", "What the reader assumed or did not understand."),
+}
+
+MODEL_ROW_KEYS = {
+    "id": Key("string", "", "Name to ask for."),
+    **{
+        name: MODEL_KEYS[name]
+        for name in ("family", "total_params", "active_params", "kv_bytes_per_token_bf16", "source")
+    },
+}
+
+GPU_KEYS = {
+    "gpu": Key("string", "", "Short name to ask for."),
+    "name": Key("string", "", "Full name."),
+    "vendor": Key("string", "", "Maker."),
+    "architecture": Key("string", "", "Generation."),
+    "year": Key("integer", "", "Year of release."),
+    "memory_bytes": Key("number", "bytes", "Memory that the driver reports."),
+    "marketing_memory_gb": Key("number", "GB", "Memory that it is sold with."),
+    "memory_bandwidth_bytes_per_s": Key("number", "bytes/s", "Peak of the datasheet."),
+    "peak_flops_per_s": Key("object", "FLOP/s", "Dense peaks by format; a format that is missing has no units."),
+    "peak_flops_per_s.*": Key("number", "FLOP/s", "Of one format."),
+    "link": Key("string", "", "Link to other GPUs."),
+    "link_bytes_per_s": Key("number", "bytes/s", "Its rate per GPU and one direction."),
+    "domain_gpus": Key("integer", "GPUs", "How many GPUs it joins."),
+    "tdp_w": Key("number?", "W", "Board power; null if not known."),
+    "price_usd_per_gpu_hour": Key("number?", "USD/h", "Price of one GPU; null if not known."),
+    "price_source": Key("string", "", "Where the price comes from."),
+    "source": Key("string", "", "Where the specification comes from."),
+    "notes": Key("string", "", "What to know about it."),
+}
+
+ERROR_KEYS = {
+    "error": Key("object", "", "What is wrong."),
+    "error.field": Key("string", "", "The input to change; empty where it is none of them."),
+    "error.message": Key("string", "", "The value and what is wrong with it."),
+    "error.allowed": Key("string", "", "What is accepted."),
+}

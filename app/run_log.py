@@ -1,0 +1,395 @@
+"""The run log: JSON Lines, append-only. The only module that knows the format of the files."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import fcntl
+import heapq
+import itertools
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from app.version import APP_VERSION
+
+SCHEMA = 1
+WEB_FILE = "web_app_calculations.log"
+CLI_FILE = "cli_calculations.log"
+#: Which file a run goes to.
+FILE_OF_SOURCE = {"web": WEB_FILE, "api": WEB_FILE, "cli": CLI_FILE, "desktop": CLI_FILE}
+SOURCES = tuple(FILE_OF_SOURCE)
+FILES = (WEB_FILE, CLI_FILE)
+#: A longer line is not written, and is skipped when read.
+MAX_LINE_BYTES = 1024 * 1024
+#: The shape of every run id, also of those that older versions wrote: safe in a URL and in a file.
+RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+#: Random bytes at the end of a run id.
+TOKEN_BYTES = 6
+
+_BLOCK_BYTES = 256 * 1024
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One logged calculation. `time` is UTC, to the millisecond, as in 2026-11-23T08:15:30.250Z."""
+
+    run_id: str
+    time: str
+    source: str
+    kind: str
+    app_version: str
+    inputs: dict[str, Any]
+    results: dict[str, Any]
+    schema: int = SCHEMA
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as it is logged."""
+        return {
+            "schema": self.schema,
+            "run_id": self.run_id,
+            "time": self.time,
+            "source": self.source,
+            "kind": self.kind,
+            "app_version": self.app_version,
+            "inputs": self.inputs,
+            "results": self.results,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Run:
+        """The run of a logged record, upgraded to this schema. Raises ValueError for anything else.
+
+        Schema 0, which has no `schema` key, may also lack source, kind and app_version.
+        """
+        schema = record.get("schema", 0)
+        if type(schema) is not int or not 0 <= schema <= SCHEMA:
+            raise ValueError(f"schema {schema!r} is not known")
+        optional = {"source": "web", "kind": "estimate", "app_version": ""} if schema == 0 else {}
+        try:
+            values = {**optional, **{key: record[key] for key in record if key in _KEYS}}
+            run = cls(**{**values, "schema": SCHEMA})
+        except TypeError:
+            raise ValueError("a key is missing") from None
+        if not isinstance(run.run_id, str) or not RUN_ID.fullmatch(run.run_id):
+            raise ValueError("run_id is not an id")
+        if not all(isinstance(text, str) for text in (run.source, run.kind, run.app_version)):
+            raise ValueError("source, kind and app_version are text")
+        if not (isinstance(run.inputs, dict) and isinstance(run.results, dict)):
+            raise ValueError("inputs and results are objects")
+        time = utc_text(run.time)
+        return run if time == run.time else cls(**{**run.as_dict(), "time": time})
+
+
+_KEYS = frozenset(Run.__dataclass_fields__)
+
+
+def new_run(
+    kind: str,
+    source: str,
+    inputs: dict[str, Any],
+    results: dict[str, Any],
+    *,
+    now: datetime,
+    token: bytes,
+    app_version: str = APP_VERSION,
+) -> Run:
+    """A run with an id of its own. `now` is aware; `token` is 6 random bytes that tell it from its twins."""
+    if source not in FILE_OF_SOURCE:
+        raise ValueError(f"source {source!r} is none of {', '.join(SOURCES)}")
+    return Run(
+        run_id=run_id(now, token),
+        time=utc_text(now.isoformat()),
+        source=source,
+        kind=kind,
+        app_version=app_version,
+        inputs=inputs,
+        results=results,
+    )
+
+
+def run_id(now: datetime, token: bytes) -> str:
+    """Twenty characters that sort by time: milliseconds since 1970, then the token, in base 32."""
+    if now.tzinfo is None:
+        raise ValueError("now has no time zone")
+    if len(token) != TOKEN_BYTES:
+        raise ValueError(f"the token has {len(token)} bytes, not {TOKEN_BYTES}")
+    milliseconds = int(now.timestamp() * 1000)
+    packed = milliseconds.to_bytes(6, "big") + token
+    return base64.b32hexencode(packed).decode("ascii").rstrip("=").lower()
+
+
+def utc_text(text: object) -> str:
+    """A time of RFC 3339 as UTC with milliseconds, so that texts compare as times do. Raises ValueError."""
+    if not isinstance(text, str):
+        raise ValueError("time is not text")
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("time is out of range") from None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Runs of the log, newest first, and how many lines on the way were no runs."""
+
+    runs: list[Run]
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a file has been followed: which file, up to which byte, and what stood before that byte."""
+
+    identity: tuple[int, int]
+    offset: int
+    before: bytes
+
+    def is_of(self, log: int, identity: tuple[int, int]) -> bool:
+        """Whether the open file is the one that was followed, grown or unchanged."""
+        return self.identity == identity and self.before == _before(log, self.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class News(Generic[T]):
+    """What a file holds beyond a mark, oldest first.
+
+    `restarted`: the mark was not of this file, so what was read before it is gone.
+    `more`: there are older lines than the limit allowed to read.
+    `torn`: the file ends in a line that is not, or not yet, a run; it is not counted in `skipped`.
+    """
+
+    items: list[T] = field(default_factory=list)
+    skipped: int = 0
+    mark: Mark | None = None
+    restarted: bool = False
+    more: bool = False
+    torn: bool = False
+
+
+class RunLog:
+    """The log files of one directory. Any number of processes may append and read at once."""
+
+    def __init__(self, directory: Path, *, fsync: bool = False) -> None:
+        self.directory = Path(directory)
+        self.fsync = fsync
+
+    def append(self, run: Run) -> None:
+        """Add the run as one line. Raises OSError if it could not be written whole.
+
+        A result that is NaN or infinite is a mistake of the caller: ValueError.
+        """
+        line = _encode(run)
+        path = self.directory / FILE_OF_SOURCE[run.source]
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with _locked(path) as log:
+            _write(log, line if _ends_a_line(log) else b"\n" + line)
+            if self.fsync:
+                os.fsync(log)
+
+    def get(self, run_id: str) -> Run | None:
+        """The run of this id, the newest where a file holds it twice; None if there is none."""
+        return self.find([run_id]).get(run_id)
+
+    def find(self, run_ids: Iterable[str]) -> dict[str, Run]:
+        """The runs of these ids in one pass, by id; without those that no run has."""
+        wanted = {run_id: f'"{run_id}"'.encode("ascii") for run_id in run_ids if RUN_ID.fullmatch(run_id)}
+        found: dict[str, Run] = {}
+        # Both files in turns, so that a recent run is found soon in whichever it is.
+        for lines in itertools.zip_longest(*map(self._lines, FILES)):
+            if not wanted:
+                break
+            for line in filter(None, lines):
+                for run_id in [run_id for run_id, needle in wanted.items() if needle in line]:
+                    run = _decode(line)
+                    if run is not None and run.run_id == run_id and _is_sound(run):
+                        found[run_id] = run
+                        del wanted[run_id]
+        return found
+
+    def read(self, newest: int | None = None) -> Reading:
+        """The newest runs of all files, newest first; all of them where no number is given."""
+        skipped = 0
+
+        def runs_of(name: str) -> Iterator[Run]:
+            nonlocal skipped
+            for line in self._lines(name):
+                run = _decode(line)
+                if run is not None and _is_sound(run):
+                    yield run
+                elif not _is_blank(line):
+                    skipped += 1
+
+        newest_first = heapq.merge(*map(runs_of, FILES), key=lambda run: run.time, reverse=True)
+        runs = list(itertools.islice(newest_first, newest))
+        return Reading(runs, skipped)
+
+    def follow(self, name: str, mark: Mark | None, limit: int, make: Callable[[Run], T]) -> News[T]:
+        """What was appended to a file after the mark: its newest `limit` runs at most, each made an item."""
+        try:
+            log = os.open(self.directory / name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return News(restarted=mark is not None)
+        try:
+            state = os.fstat(log)
+            identity = (state.st_dev, state.st_ino)
+            known = mark if mark is not None and mark.is_of(log, identity) else None
+            start = known.offset if known else 0
+            end = _end_of_whole_lines(log, start, state.st_size)
+            items: list[T] = []
+            skipped = 0
+            more = False
+            for line in _lines_backwards(log, start, end):
+                run = _decode(line)
+                if run is None:
+                    skipped += not _is_blank(line)
+                elif len(items) == limit:
+                    more = True
+                    break
+                else:
+                    items.append(make(run))
+            items.reverse()
+            new_mark = Mark(identity, end, _before(log, end))
+            restarted = mark is not None and known is None
+            return News(items, skipped, new_mark, restarted, more, torn=end < state.st_size)
+        finally:
+            os.close(log)
+
+    def _lines(self, name: str) -> Iterator[bytes | None]:
+        try:
+            log = os.open(self.directory / name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            yield from _lines_backwards(log, 0, os.fstat(log).st_size)
+        finally:
+            os.close(log)
+
+
+def _encode(run: Run) -> bytes:
+    text = json.dumps(run.as_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    line = text.encode("utf-8", "replace") + b"\n"  # Half a surrogate pair has no place in UTF-8.
+    if len(line) > MAX_LINE_BYTES:
+        raise OSError(errno.EFBIG, f"the run takes {len(line):,} bytes, a line holds {MAX_LINE_BYTES:,}")
+    return line
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _decode(line: bytes | None) -> Run | None:
+    """The run of a line; None if the line is torn, foreign or otherwise not a run."""
+    if line is None:
+        return None
+    try:
+        record = _DECODER.decode(line.decode("utf-8"))
+        return Run.from_dict(record) if isinstance(record, dict) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_sound(run: Run) -> bool:
+    """Whether the run can be logged again: 1e999 is read as infinity, "\\ud800" as half a character."""
+    try:
+        json.dumps(run.as_dict(), ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_blank(line: bytes | None) -> bool:
+    return line is not None and not line.strip()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """The log open for appending and locked; opened again if it was moved away in between."""
+    while True:
+        log = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX)
+            if _is_at(log, path):
+                yield log
+                return
+        finally:
+            os.close(log)
+
+
+def _is_at(log: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(log), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _ends_a_line(log: int) -> bool:
+    size = os.fstat(log).st_size
+    return size == 0 or os.pread(log, 1, size - 1) == b"\n"
+
+
+def _write(log: int, data: bytes) -> None:
+    """One write. What a full disk or a limit leaves over is tried once more, which finishes it or raises."""
+    written = os.write(log, data)
+    while written < len(data):
+        written += os.write(log, data[written:])
+
+
+def _before(log: int, offset: int) -> bytes:
+    """The last bytes before the offset: enough to tell a run from any other."""
+    length = min(offset, 4096)
+    return os.pread(log, length, offset - length)
+
+
+def _blocks_backwards(log: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    while end > start:
+        length = min(_BLOCK_BYTES, end - start)
+        end -= length
+        block = os.pread(log, length, end)
+        if len(block) < length:  # The file was cut while we read it.
+            return
+        yield end, block
+
+
+def _end_of_whole_lines(log: int, start: int, end: int) -> int:
+    """Where the last line ends: before a tail without a newline, unless that tail is a whole run."""
+    for position, block in _blocks_backwards(log, start, end):
+        newline = block.rfind(b"\n")
+        if newline >= 0 or position == start:
+            last = position + newline + 1
+            tail = os.pread(log, end - last, last) if end - last <= MAX_LINE_BYTES else None
+            return end if _decode(tail) is not None else last
+    return start
+
+
+def _lines_backwards(log: int, start: int, end: int) -> Iterator[bytes | None]:
+    """The lines between two offsets, the last one first, None for one that is too long."""
+    tail = b""  # The end of a line that began in an earlier block.
+    too_long = False
+    for _, block in _blocks_backwards(log, start, end):
+        first, *others = block.split(b"\n")
+        if not others:
+            too_long = too_long or len(first) + len(tail) > MAX_LINE_BYTES
+            tail = b"" if too_long else first + tail
+            continue
+        others[-1] += tail
+        others.reverse()
+        for line in others:
+            yield None if too_long or len(line) > MAX_LINE_BYTES else line
+            too_long = False
+        tail = first
+    if end > start:
+        yield None if too_long else tail

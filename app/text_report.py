@@ -1,0 +1,256 @@
+"""Runs, models and accelerators as text for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from app import formatting
+from app.run_log import Run
+
+WIDTH = 100
+
+#: Key of the results -> what it is called, how it is written, what stands after it.
+QUANTITIES = {
+    "ttft_ms": ("Time to first token", formatting.milliseconds, ""),
+    "tpot_ms": ("Time per output token", formatting.milliseconds, ""),
+    "e2e_latency_ms": ("End-to-end latency", formatting.milliseconds, ""),
+    "output_tokens_per_s": ("Output", formatting.rate, " tokens/s"),
+    "total_tokens_per_s": ("Input and output", formatting.rate, " tokens/s"),
+    "requests_per_s": ("Requests", formatting.rate, " per s"),
+    "output_tokens_per_s_per_user": ("Output per user", formatting.rate, " tokens/s"),
+    "energy_j_per_token": ("Energy per output token", formatting.joules, ""),
+    "power_w_per_gpu": ("Power per GPU", formatting.watts, ""),
+    "usd_per_hour": ("Cost per hour", formatting.usd, ""),
+    "usd_per_million_output_tokens": ("Cost per million output tokens", formatting.usd, ""),
+    "usd_per_million_input_tokens": ("Cost per million input tokens", formatting.usd, ""),
+    "usd_per_million_tokens": ("Cost per million tokens", formatting.usd, ""),
+}
+
+MEMORY = {
+    "weights": "Weights",
+    "kv_cache": "KV cache",
+    "activations": "Activations",
+    "runtime": "Runtime",
+    "total": "Total",
+    "capacity": "Usable by the engine",
+    "device": "Memory of the GPU",
+}
+
+
+def estimate(run: Run) -> Iterator[str]:
+    """An estimate: the verdict, what was estimated, the numbers, what limits them, what to change."""
+    found = run.results
+    yield found["verdict"]
+    yield ""
+    yield from pairs(_subject(found))
+    yield ""
+    yield from pairs(_speed(found))
+    yield ""
+    yield from table(("Memory per GPU", "GiB"), _memory(found))
+    yield ""
+    yield from table(("FLOPs", "prefill of a prompt", "decode of a token"), _flops(found["flops"]))
+    if found["bound"]:
+        yield ""
+        yield from pairs(_bounds(found["bound"]))
+    for title in ("remedies", "warnings"):
+        if found[title]:
+            yield ""
+            yield f"{title.capitalize()}:"
+            for text in found[title]:
+                yield from wrapped(text, "  - ", "    ")
+
+
+def _subject(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    model, layout, precision, batch = found["model"], found["layout"], found["precision"], found["batch"]
+    active = model["active_params"] != model["total_params"]
+    size = formatting.count(model["total_params"]) + " parameters"
+    size += f", {formatting.count(model['active_params'])} active" if active else ""
+    yield "Model", f"{model['name']} ({size})"
+    yield "Hardware", f"{layout['num_gpus']} x {found['gpu']['name']}, {found['engine']['label']}"
+    yield "Layout", f"{layout['strategy']}. {layout['reason']}"
+    yield (
+        "Precision",
+        ", ".join(f"{name.replace('kv_cache', 'KV cache')} {precision[name]}" for name in precision),
+    )
+    yield "Batch", f"{batch['running']:,} running of {_whole(batch['requested'])} requested"
+
+
+def _speed(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, (label, write, unit) in QUANTITIES.items():
+        if found[key]["value"] is not None or key == "usd_per_hour":
+            yield label, quantity(found[key], write, unit)
+    yield "Most concurrent requests", formatting.integer(found["max_concurrency"])
+    yield "Longest context", formatting.integer(found["max_context_tokens"]) + " tokens"
+
+
+def quantity(value: Mapping[str, Any], write: Any, unit: str) -> str:
+    """A value with its unit, and its range where there is one."""
+    if value["value"] is None:
+        return formatting.UNKNOWN
+    text = write(value["value"]) + unit
+    if value["low"] is not None and value["high"] is not None:
+        text += f" ({write(value['low'])} to {write(value['high'])})"
+    return text
+
+
+def _memory(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    parts = found["memory_bytes_per_gpu"]
+    for key, label in MEMORY.items():
+        yield label, formatting.gib(parts[key])
+
+
+def _flops(flops: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, str, str]]:
+    prefill, decode = flops["prefill"], flops["decode_per_token"]
+    for component in prefill:
+        name = component.replace("_", " ").capitalize().replace("Lm head", "lm_head")
+        yield name, formatting.flops(prefill[component]), formatting.flops(decode.get(component, 0.0))
+    yield "Total", formatting.flops(sum(prefill.values())), formatting.flops(sum(decode.values()))
+
+
+def _bounds(bound: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for phase, limit in bound.items():
+        seconds = ", ".join(
+            f"{name.replace('_', ' ')} {formatting.duration(value)}" for name, value in limit["seconds"].items()
+        )
+        yield f"{phase.capitalize()} limited by", f"{limit['by']} ({seconds})"
+
+
+def _whole(value: int | str) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
+
+
+def model(facts: Mapping[str, Any]) -> Iterator[str]:
+    """What is known about a model; what it does not have is left out."""
+    yield facts["model"]
+    yield ""
+    yield from pairs((label, text) for label, text in _model(facts) if text)
+    for text in facts["warnings"]:
+        yield from wrapped(f"Warning: {text}")
+
+
+def _model(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "Family", facts["family"]
+    yield "Parameters", formatting.integer(facts["total_params"])
+    yield "  active per token", formatting.integer(facts["active_params"])
+    for group, params in facts["params_by_group"].items():
+        yield f"  {group.replace('_', ' ').replace('lm head', 'lm_head')}", formatting.integer(params)
+    yield "Layers", formatting.integer(facts["num_layers"])
+    yield "Hidden size", formatting.integer(facts["hidden_size"])
+    yield "Attention heads", _some(facts["num_heads"], f" ({facts['num_kv_heads']:,} key/value)")
+    yield "Routed experts", _some(facts["num_experts"])
+    yield "Vocabulary", formatting.integer(facts["vocab_size"])
+    yield "Tied embeddings", "yes" if facts["tied_embeddings"] else "no"
+    yield "Longest context", formatting.integer(facts["max_position"])
+    yield "KV cache per token, bf16", formatting.integer(facts["kv_bytes_per_token_bf16"]) + " bytes"
+    if facts["window_bytes_per_sequence_bf16"]:
+        past = formatting.integer(facts["kv_bytes_per_token_past_windows_bf16"])
+        yield "  once windows are full", f"{past} bytes"
+        yield "  held by full windows", _some(facts["window_bytes_per_sequence_bf16"], " bytes per sequence")
+    yield "State, bf16", _some(facts["state_bytes_per_sequence_bf16"], " bytes per sequence")
+    yield "Weights, bf16", formatting.integer(facts["weight_bytes_bf16"]) + " bytes"
+    yield (
+        "Checkpoint",
+        f"{facts['checkpoint_precision']}, {formatting.binary_bytes(facts['checkpoint_bytes'])}",
+    )
+    tower = facts["tower_params"]
+    size = "of unknown size" if tower is None else _some(tower, " parameters")
+    yield "Vision or audio tower", f"{size}, not counted above" if size else ""
+    yield "Multi-token prediction", _some(facts["mtp_layers"], " layers, not counted above")
+    yield "Source", facts["source"]
+
+
+def _some(value: int, unit: str = "") -> str:
+    """The number with its unit, or nothing for zero."""
+    return f"{value:,}{unit}" if value else ""
+
+
+def gpu(facts: Mapping[str, Any]) -> Iterator[str]:
+    """What is known about an accelerator."""
+    price = facts["price_usd_per_gpu_hour"]
+    yield f"{facts['name']} ({facts['gpu']})"
+    yield ""
+    yield from pairs(
+        [
+            ("Maker", f"{facts['vendor']}, {facts['architecture']}, {facts['year']}"),
+            ("Memory", formatting.binary_bytes(facts["memory_bytes"])),
+            ("  as it is sold", f"{facts['marketing_memory_gb']:g} GB"),
+            ("Memory bandwidth", formatting.bandwidth(facts["memory_bandwidth_bytes_per_s"])),
+            *((f"Peak {p}, dense", formatting.flops_per_second(v)) for p, v in facts["peak_flops_per_s"].items()),
+            ("Link", f"{facts['link']}, {formatting.bandwidth(facts['link_bytes_per_s'])} per direction"),
+            ("GPUs joined by it", formatting.integer(facts["domain_gpus"])),
+            ("Board power", formatting.watts(facts["tdp_w"])),
+            ("Price", formatting.UNKNOWN if price is None else f"{formatting.usd(price)} per hour"),
+            ("Price source", facts["price_source"] or formatting.UNKNOWN),
+            ("Source", facts["source"]),
+            ("Notes", facts["notes"] or "none"),
+        ]
+    )
+
+
+def models(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The list of models."""
+    cells = (
+        (
+            row["id"],
+            formatting.count(row["total_params"]),
+            formatting.count(row["active_params"]),
+            formatting.integer(row["kv_bytes_per_token_bf16"]),
+        )
+        for row in rows
+    )
+    yield from table(("Model", "parameters", "active", "KV bytes per token, bf16"), cells)
+
+
+def gpus(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The list of accelerators."""
+    cells = (
+        (
+            row["gpu"],
+            formatting.gib(row["memory_bytes"]),
+            formatting.bandwidth(row["memory_bandwidth_bytes_per_s"]),
+            formatting.flops_per_second(row["peak_flops_per_s"].get("bf16")),
+        )
+        for row in rows
+    )
+    yield from table(("Accelerator", "GiB", "bandwidth", "bf16 peak"), cells)
+
+
+def runs(newest: Iterable[Run]) -> Iterator[str]:
+    """The list of runs."""
+    for run in newest:
+        time = run.time[:16].replace("T", " ")
+        yield f"{run.run_id}  {time}  {run.source:7}  {run.results.get('verdict', '')}"
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """A label and its text a line, the texts below each other and wrapped."""
+    rows = list(rows)
+    margin = max(len(label) for label, _ in rows) + 2
+    for label, text in rows:
+        yield from wrapped(text, label.ljust(margin), " " * margin)
+
+
+def wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
+    lines = textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return lines or [first.rstrip()]
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table: names to the left, numbers to the right."""
+    cells = [tuple(heads), *(tuple(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    for row in cells:
+        name, *numbers = (
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join((name, *numbers)).rstrip()

@@ -1,0 +1,34 @@
+"""How gunicorn serves the application; it reads this file from its working directory. Settings: app/config.py."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from app.config import settings_or_exit
+
+settings = settings_or_exit(os.environ)
+
+bind = f"{settings['HOST']}:{settings['PORT']}"
+workers = settings["WEB_CONCURRENCY"]
+worker_class = "gthread"
+threads = 4
+
+# One load of the application before the workers fork: they share its memory and a SECRET_KEY made at start.
+preload_app = True
+
+timeout = 60
+graceful_timeout = 30
+keepalive = 5
+
+# Heartbeat files in memory, so that a slow disk or a read-only file system never kills a worker.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+
+# gunicorn 27 would open a socket in the home directory, which a container's user does not have.
+control_socket_disable = True
+
+# Start, stop and errors go to stderr. For a line per request: GUNICORN_CMD_ARGS="--access-logfile -".
+errorlog = "-"
+accesslog = None
+access_log_format = '%(t)s "%(r)s" %(s)s %(B)s bytes %(M)s ms'

@@ -1,0 +1,77 @@
+"""docs/api.md runs as it stands: every line of its examples, every address and method it names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from flask.testing import FlaskClient
+
+from app import openapi
+from app.calculations import AdvancedCalculator
+from app.cli import main
+from app.factory import create_app
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+LINES = [line for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
+COMMANDS = [line for line in LINES if line.startswith("python -m app ")]
+REQUESTS = [line for line in LINES if line.startswith("curl ")]
+PROGRAMS = [block for language, block in BLOCKS if language == "python"]
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> FlaskClient:
+    return create_app({"LOG_DIR": tmp_path, "TESTING": True}).test_client()
+
+
+def test_every_line_is_run_here() -> None:
+    assert set(COMMANDS) | set(REQUESTS) == set(LINES)
+    assert {language for language, _ in BLOCKS} == {"sh", "python"}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command_lines(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(line.removeprefix("python -m app "))
+    done = CliRunner().invoke(main, words, env={"LOG_DIR": str(tmp_path)})
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout
+
+
+@pytest.mark.parametrize("line", REQUESTS)
+def test_requests(line: str, client: FlaskClient) -> None:
+    _, silent, address, *rest = shlex.split(line)
+    assert silent == "-s"
+    path = address.removeprefix("http://localhost:5000")
+    response = client.post(path, data=rest[rest.index("-d") + 1]) if rest else client.get(path)
+    assert response.status_code == 200
+    assert json.loads(response.text)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.splitlines()[0])
+def test_programs(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(program, "docs/api.md", "exec"), {})
+    assert capsys.readouterr().out
+
+
+def test_every_address_is_in_the_table() -> None:
+    for path, methods in openapi.document()["paths"].items():
+        shown = re.sub(r"{(\w+)}", r"<\1>", path)
+        for method in methods:
+            assert f"`{method.upper()} /api/v1{shown}`" in TEXT
+
+
+def test_every_method_of_the_calculator_is_in_the_table() -> None:
+    for name in vars(AdvancedCalculator):
+        assert name.startswith("_") or f"| `{name}` |" in TEXT
+
+
+def test_every_command_is_named() -> None:
+    for name in main.commands:
+        assert f"python -m app {name}" in TEXT

@@ -1,0 +1,117 @@
+"""The data files: every row loads, is physical, and has a source; names are found as people write them."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from app import catalog
+from app.calculations.errors import InvalidInput
+
+REQUIRED_MODELS = {
+    "meta-llama/Llama-2-7b-hf",
+    "meta-llama/Llama-2-13b-hf",
+    "meta-llama/Llama-2-70b-hf",
+    "meta-llama/Meta-Llama-3-8B",
+    "meta-llama/Meta-Llama-3-70B",
+    "mistralai/Mistral-7B-v0.1",
+    "mistralai/Mixtral-8x7B-v0.1",
+    "microsoft/phi-2",
+    "microsoft/Phi-3-mini-4k-instruct",
+    "generic/small",
+    "generic/medium",
+    "generic/large",
+    "generic/xl",
+}
+REQUIRED_GPUS = ("A100", "H100", "H200", "B200", "L40S", "RTX 4090", "RTX 6000 Ada", "MI300X")
+
+
+def test_there_are_presets_enough():
+    assert len(catalog.models()) >= 120 and set(catalog.models()) >= REQUIRED_MODELS
+    assert len(catalog.gpus()) >= 55
+
+
+@pytest.mark.parametrize("name", REQUIRED_GPUS)
+def test_common_accelerators_are_found_by_their_common_name(name):
+    assert name.split()[0].lower() in catalog.gpu(name).slug
+
+
+@pytest.mark.parametrize("gpu", catalog.gpus().values(), ids=lambda gpu: gpu.slug)
+def test_every_accelerator_is_physical_and_has_a_source(gpu):
+    assert 8e9 <= gpu.memory_bytes <= 1e12 and 1e11 <= gpu.memory_bandwidth_bytes_per_second <= 1e13
+    assert gpu.source and gpu.domain_gpus >= 1 and 2014 <= gpu.year <= 2026
+    peaks = gpu.peak_flops_per_second
+    sixteen = peaks.get("bf16") or peaks["fp16"]
+    assert 1e13 <= sixteen <= 3e15
+    assert peaks.get("fp8", 2 * sixteen) <= 4.1 * sixteen, "dense peaks, not sparse ones"
+    if gpu.price_usd_per_hour is not None:
+        assert gpu.price_source and 0 < gpu.price_usd_per_hour < 100
+
+
+@pytest.mark.parametrize("entry", catalog.models().values(), ids=lambda entry: entry.id)
+def test_every_model_has_a_family_and_a_source(entry):
+    assert entry.family and entry.source and (catalog.DATA / "models" / entry.config_file).exists()
+
+
+@pytest.mark.parametrize("engine", catalog.engines().values(), ids=lambda engine: engine.name)
+def test_every_engine_is_physical_and_has_a_source(engine):
+    assert engine.source and 0 < engine.memory_utilization <= 1
+    for name in ("compute", "narrow_compute", "attention", "bandwidth", "cache_bandwidth"):
+        assert 0 < getattr(engine, f"{name}_efficiency") < 1
+    assert 0 <= engine.step_seconds < 0.1 and engine.sequence_seconds < 0.01 and engine.layer_seconds < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("meta-llama/llama-3.1-8b-instruct", "meta-llama/Llama-3.1-8B-Instruct"),
+        ("Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"),
+        ("mixtral 8x7b v0.1", "mistralai/Mixtral-8x7B-v0.1"),
+        ("nvidia/DeepSeek-R1-NVFP4", "deepseek-ai/DeepSeek-R1"),
+    ],
+)
+def test_a_model_is_found_as_people_write_it(typed, found):
+    assert catalog.model(typed).name == found
+
+
+@pytest.mark.parametrize(
+    ("lookup", "typed", "near"),
+    [
+        (catalog.model, "Llama-3.1-8B-Instrct", "meta-llama/Llama-3.1-8B-Instruct"),
+        (catalog.gpu, "h100-sx", "h100-sxm"),
+        (catalog.gpu, "RTX 4900", "rtx-4090"),
+        (catalog.engine, "vlm", "vllm"),
+    ],
+)
+def test_an_unknown_name_suggests_the_nearest(lookup, typed, near):
+    with pytest.raises(InvalidInput) as refused:
+        lookup(typed)
+    assert near in refused.value.message and typed in refused.value.message
+
+
+@pytest.mark.parametrize("typed", ["", "x" * 10_000, "../../etc/passwd", "\x00", "<script>", "🦙"])
+def test_nonsense_names_are_refused_shortly(typed):
+    for lookup in (catalog.model, catalog.gpu, catalog.engine):
+        with pytest.raises(InvalidInput) as refused:
+            lookup(typed)
+        assert len(str(refused.value)) < 500
+
+
+def test_loading_is_strict(tmp_path):
+    path = tmp_path / "gpus.csv"
+    path.write_text("slug,surprise\na,b\n")
+    with pytest.raises(catalog.DataError, match="surprise"):
+        catalog.rows(path, catalog.GPU_COLUMNS)
+
+
+def test_slugs_are_unique():
+    with (Path(catalog.DATA) / "gpus.csv").open(encoding="utf-8", newline="") as file:
+        slugs = [row["slug"] for row in csv.DictReader(file)]
+    assert len(slugs) == len(set(slugs)) == len(catalog.gpus())
+
+
+@pytest.mark.parametrize(
+    ("size", "billions"), [("small", 1.236), ("medium", 8.030), ("large", 70.554), ("xl", 405.853)]
+)
+def test_the_generic_examples_are_the_size_they_say(size, billions):
+    assert catalog.model(f"generic/{size}").total_params / 1e9 == pytest.approx(billions, abs=1e-3)

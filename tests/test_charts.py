@@ -1,0 +1,89 @@
+"""The charts of a result: each is a figure that Plotly accepts, and shows the numbers of the estimate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plotly import graph_objects
+
+from app.charts.estimate import bound_figure, flops_figure, memory_figure
+from app.charts.layout import largest
+from app.config import PROJECT
+from app.result_page import figures
+from app.runs import estimate_run
+
+GIB = 2**30
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "does not fit": {"model": "meta-llama/Llama-3.1-70B-Instruct", "num_gpus": 1},
+    "experts": {"model": "deepseek-ai/DeepSeek-V3", "num_gpus": 16},
+    "saturated": {"concurrency": "saturated"},
+    "all of the memory": {"memory_utilization": 1},
+}
+
+
+def results(name: str) -> dict[str, Any]:
+    return estimate_run(SCENARIOS[name], source="web").results
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_plotly_accepts_every_figure(name: str) -> None:
+    for figure in figures(results(name)).values():
+        graph_objects.Figure(figure)
+        json.dumps(figure, allow_nan=False)
+
+
+def lengths(figure: dict[str, Any]) -> dict[str, float]:
+    return {bar["name"]: bar["x"][0] for bar in figure["data"]}
+
+
+def test_the_memory_bar_ends_at_the_memory_of_the_gpu() -> None:
+    found = results("defaults")
+    bars = lengths(memory_figure(found))
+    memory = found["memory_bytes_per_gpu"]
+    assert list(bars) == ["Weights", "KV cache", "Activations", "Runtime", "Free", "Reserved"]
+    assert bars["Weights"] == pytest.approx(memory["weights"] / GIB)
+    assert sum(bars.values()) == pytest.approx(memory["device"] / GIB)
+    assert memory_figure(found)["layout"]["shapes"][0]["x0"] == pytest.approx(memory["capacity"] / GIB)
+
+
+def test_the_memory_bar_of_what_does_not_fit_crosses_the_capacity() -> None:
+    found = results("does not fit")
+    bars = lengths(memory_figure(found))
+    assert "Free" not in bars
+    assert sum(bars.values()) > found["memory_bytes_per_gpu"]["capacity"] / GIB
+    assert memory_figure(found)["layout"]["xaxis"]["range"][1] > sum(bars.values())
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_shares_of_the_operations_are_a_whole(name: str) -> None:
+    figure = flops_figure(results(name))
+    for row in (0, 1):
+        assert sum(bar["x"][row] for bar in figure["data"]) == pytest.approx(100)
+
+
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+def test_the_largest_share_of_the_time_stands_out(phase: str) -> None:
+    found = results("experts")
+    (bar,) = bound_figure(found, phase)["data"]
+    seconds = found["bound"][phase]["seconds"]
+    assert bar["x"] == pytest.approx([1000 * seconds[key] for key in ("compute", "memory", "network", "host")])
+    assert bar["marker"]["color"].index("var(--chart-accent)") == bar["x"].index(max(bar["x"]))
+
+
+def test_the_largest_of_nothing_is_none() -> None:
+    assert largest({}) is None
+    assert largest({"a": 0.0}) is None
+
+
+def test_both_themes_have_every_colour_that_a_figure_names() -> None:
+    css = Path(PROJECT / "static" / "app.css").read_text()
+    text = json.dumps([figures(results(name)) for name in SCENARIOS])
+    named = {part.split(")")[0] for part in text.split("var(")[1:]}
+    assert named
+    for name in named:
+        assert css.count(f"{name}:") == 2, name

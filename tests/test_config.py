@@ -1,0 +1,111 @@
+"""Settings: defaults, what each accepts, and the one line that a bad one is answered with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.config import PROJECT, SETTINGS, InvalidSetting, settings
+
+DEFAULTS = {
+    "HOST": "127.0.0.1",
+    "PORT": 5000,
+    "WEB_CONCURRENCY": 2,
+    "LOG_DIR": PROJECT / "logging",
+    "LOG_FSYNC": False,
+    "MAX_CONTENT_LENGTH": 262_144,
+}
+
+ACCEPTED = [
+    ("HOST", "0.0.0.0", "0.0.0.0"),
+    ("HOST", "localhost", "localhost"),
+    ("HOST", "::1", "[::1]"),
+    ("HOST", "[::]", "[::]"),
+    ("PORT", "1", 1),
+    ("PORT", " 8080 ", 8080),
+    ("PORT", "65535", 65535),
+    ("WEB_CONCURRENCY", "8", 8),
+    ("LOG_DIR", "/var/log/calculator", Path("/var/log/calculator")),
+    ("LOG_DIR", "runs", Path.cwd() / "runs"),
+    ("LOG_DIR", "~/runs", Path.home() / "runs"),
+    ("LOG_FSYNC", "1", True),
+    ("LOG_FSYNC", "False", False),
+    ("LOG_FSYNC", "on", True),
+    ("SECRET_KEY", "a b", "a b"),
+    ("MAX_CONTENT_LENGTH", "1048576", 1_048_576),
+]
+
+REFUSED = [
+    ("HOST", "http://localhost"),
+    ("HOST", "a b"),
+    ("PORT", "0"),
+    ("PORT", "65536"),
+    ("PORT", "-1"),
+    ("PORT", "5000.0"),
+    ("PORT", "http"),
+    ("PORT", "٥٠٠٠"),
+    ("PORT", "9" * 5000),
+    ("WEB_CONCURRENCY", "0"),
+    ("WEB_CONCURRENCY", "two"),
+    ("LOG_DIR", __file__),
+    ("LOG_FSYNC", "maybe"),
+    ("MAX_CONTENT_LENGTH", "256K"),
+    ("MAX_CONTENT_LENGTH", "10"),
+]
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    values = settings({})
+    assert {name: value for name, value in values.items() if name != "SECRET_KEY"} == DEFAULTS
+
+
+def test_the_secret_key_is_made_anew_each_time_unless_it_is_set() -> None:
+    made = {settings({})["SECRET_KEY"] for _ in range(3)}
+    assert len(made) == 3
+    assert min(len(str(key)) for key in made) >= 32
+    assert settings({"SECRET_KEY": "fixed"})["SECRET_KEY"] == "fixed"
+
+
+@pytest.mark.parametrize(("name", "text", "value"), ACCEPTED)
+def test_what_is_accepted(name: str, text: str, value: object) -> None:
+    assert settings({name: text})[name] == value
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_an_empty_variable_counts_as_not_set(setting) -> None:
+    value = settings({setting.name: ""})[setting.name]
+    assert setting.name == "SECRET_KEY" or value == DEFAULTS[setting.name]
+
+
+@pytest.mark.parametrize(("name", "text"), REFUSED)
+def test_what_is_refused_is_named_with_what_is_allowed(name: str, text: str) -> None:
+    allowed = next(setting.allowed for setting in SETTINGS if setting.name == name)
+    with pytest.raises(InvalidSetting) as caught:
+        settings({name: text})
+    assert str(caught.value) == f"{name}: {text!r} is not allowed. Allowed: {allowed}."
+
+
+def test_the_check_before_the_start_prints_one_line_and_ends_with_2() -> None:
+    bad = subprocess.run(
+        [sys.executable, "-m", "app.config"], env={"PORT": "x"}, capture_output=True, text=True, cwd=PROJECT
+    )
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr == "PORT: 'x' is not allowed. Allowed: a whole number from 1 to 65535.\n"
+    good = subprocess.run([sys.executable, "-m", "app.config"], env={}, capture_output=True, text=True, cwd=PROJECT)
+    assert (good.returncode, good.stdout, good.stderr) == (0, "", "")
+
+
+def test_operations_describes_every_setting() -> None:
+    page = (PROJECT / "docs" / "operations.md").read_text()
+    rows = {
+        cells[0].strip("`"): cells
+        for line in page.splitlines()
+        if line.startswith("| `") and len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 4
+    }
+    assert rows == {
+        s.name: [f"`{s.name}`", f"`{s.default}`" if s.default is not None else s.made, s.allowed, s.help]
+        for s in SETTINGS
+    }

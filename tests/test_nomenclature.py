@@ -1,0 +1,64 @@
+"""docs/nomenclature.md has every input, every key of every answer, and its unit, as they are declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from app import glossary
+from app.calculations.inputs import Input
+from app.calculations.scenario import GROUPS
+from app.glossary import Key
+from app.scenarios import ALL_INPUTS
+
+TEXT = (Path(__file__).resolve().parent.parent / "docs" / "nomenclature.md").read_text(encoding="utf-8")
+LINES = TEXT.splitlines()
+
+TABLES: Mapping[str, Mapping[str, Key]] = {
+    "Run": {**glossary.RUN_KEYS, **glossary.NOT_SAVED_KEYS},
+    "Results of an estimate": glossary.RESULT_KEYS,
+    "Error": glossary.ERROR_KEYS,
+    "Facts about a model": {"id": glossary.MODEL_ROW_KEYS["id"], **glossary.MODEL_KEYS},
+    "Facts about an accelerator": glossary.GPU_KEYS,
+}
+
+
+def section(heading: str) -> list[str]:
+    """The rows of the table under a heading."""
+    start = next(number for number, line in enumerate(LINES) if line.lstrip("#") == f" {heading}")
+    rows = []
+    for line in LINES[start + 1 :]:
+        if line.startswith("#"):
+            break
+        if line.startswith("| `"):
+            rows.append(line)
+    return rows
+
+
+def input_row(one: Input) -> str:
+    default = str(one.default).lower() if isinstance(one.default, bool) else one.default
+    shown = "automatic" if default is None else f"`{default}`"
+    return f"| `{one.name}` | {one.unit} | {shown} | {one.label}. {one.help} |"
+
+
+def key_row(name: str, key: Key) -> str:
+    return f"| `{name}` | {key.type.replace('|', ' or ')} | {key.unit} | {key.meaning} |"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_inputs(group: str) -> None:
+    declared = [input_row(one) for one in ALL_INPUTS.values() if one.group == group]
+    assert section(GROUPS[group][0]) == declared, "\n".join(["The table should be:", *declared])
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_keys(heading: str) -> None:
+    declared = [key_row(name, key) for name, key in TABLES[heading].items()]
+    assert section(heading) == declared, "\n".join(["The table should be:", *declared])
+
+
+def test_components() -> None:
+    declared = [f"| `{name}` | {meaning} |" for name, meaning in glossary.COMPONENTS.items()]
+    assert section("Components of FLOPs") == declared, "\n".join(["The table should be:", *declared])

@@ -1,0 +1,198 @@
+"""The project as a whole: its layout, its pins, its image and its two commands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from app.config import PROJECT
+from app.version import APP_VERSION
+
+PINNED = re.compile(r"[a-z0-9-]+==[0-9][0-9a-z.]*")
+DEMANDED = {"flask", "jinja2", "wtforms", "plotly", "gunicorn", "pytest"}
+
+
+def pins(name: str) -> list[str]:
+    lines = (PROJECT / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "-r "))]
+
+
+@pytest.mark.parametrize(
+    "name", ["app", "templates", "static", "tests", "docs", "logging", "Dockerfile", ".dockerignore", "wsgi.py"]
+)
+def test_the_layout(name: str) -> None:
+    assert (PROJECT / name).exists()
+
+
+def test_no_module_in_logging_hides_the_standard_library() -> None:
+    assert not list((PROJECT / "logging").rglob("*.py"))
+    found = subprocess.run(
+        [sys.executable, "-c", "import logging; print(logging.__file__)"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(PROJECT) not in found.stdout
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_requirement_is_pinned_to_one_version(name: str) -> None:
+    assert [line for line in pins(name) if not PINNED.fullmatch(line)] == []
+    names = [line.split("==")[0] for line in pins(name)]
+    assert len(names) == len(set(names))
+
+
+def test_the_demanded_packages_are_there() -> None:
+    assert {line.split("==")[0] for line in pins("requirements.txt")} >= DEMANDED
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == APP_VERSION
+
+
+def test_the_version_and_the_settings_are_read_without_flask() -> None:
+    code = "import sys, app.version, app.config; print(sorted({'flask', 'werkzeug', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+# ---- the image: facts that hold without building it; tests/container builds and runs it
+
+
+def dockerfile() -> str:
+    return (PROJECT / "Dockerfile").read_text()
+
+
+def test_the_image_has_a_user_without_privileges_a_health_check_and_a_port() -> None:
+    lines = dockerfile().splitlines()
+    assert "USER 10001:10001" in lines
+    assert "EXPOSE 5000" in lines
+    assert any(line.startswith("HEALTHCHECK") and "/healthz" in line for line in lines)
+    assert {line.split()[1] for line in lines if line.startswith("FROM")} == {"python:3.12-slim"}
+
+
+def test_the_image_copies_all_that_the_application_reads() -> None:
+    final = dockerfile().rsplit("\nFROM", 1)[1]
+    for name in ("app", "static", "templates", "docs", "wsgi.py", "gunicorn.conf.py"):
+        assert re.search(rf"^COPY .*\b{re.escape(name)}\b", final, re.MULTILINE), name
+
+
+def test_the_image_is_built_without_history_tests_and_logs() -> None:
+    ignored = (PROJECT / ".dockerignore").read_text().splitlines()
+    assert {".git", "tests", ".venv", "logging/*", "!logging/.gitkeep", "**/__pycache__"} <= set(ignored)
+
+
+def test_the_linter_finds_no_fault_with_the_dockerfile() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    if not hadolint.exists():
+        pytest.skip("hadolint is not installed beside this Python")
+    done = subprocess.run([hadolint, PROJECT / "Dockerfile"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+# ---- the commands
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """The project's set-up in a directory of its own, with one requirement that is on no index: nothing."""
+    shutil.copytree(PROJECT / "scripts", tmp_path / "scripts")
+    shutil.copy(PROJECT / "Makefile", tmp_path)
+    (tmp_path / "requirements.txt").write_text("# nothing\n")
+    (tmp_path / "requirements-dev.txt").write_text("-r requirements.txt\n")
+    return tmp_path
+
+
+def set_up(directory: Path, name: str = "requirements.txt", **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["scripts/environment", name],
+        cwd=directory,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")} | environ,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_environment_is_made_once_and_filled_again_when_the_pins_change(fresh: Path) -> None:
+    (fresh / "requirements.txt").write_text("./no-such-package\n")
+    first = set_up(fresh, PYTHON=sys.executable)
+    assert first.returncode != 0
+    assert "Making .venv" in first.stderr
+    assert set_up(fresh).returncode != 0, "an install that failed must be tried again"
+    (fresh / "requirements.txt").write_text("# nothing\n")
+    second = set_up(fresh)
+    assert second.returncode == 0, second.stderr
+    assert "Making .venv" not in second.stderr
+    assert "Installing requirements.txt" in second.stderr
+    assert set_up(fresh).stderr == ""
+    (fresh / "requirements.txt").write_text("# still nothing\n")
+    assert "Installing requirements.txt" in set_up(fresh).stderr
+    assert "Installing requirements-dev.txt" in set_up(fresh, "requirements-dev.txt").stderr
+    (fresh / "requirements.txt").write_text("# an included file counts too\n")
+    assert "Installing requirements-dev.txt" in set_up(fresh, "requirements-dev.txt").stderr
+
+
+def fake_python(directory: Path, body: str) -> str:
+    path = directory / "fake-python"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_python_that_is_too_old_is_refused_by_name(fresh: Path) -> None:
+    old = fake_python(fresh, "exit 1")
+    done = set_up(fresh, PYTHON=old)
+    assert done.returncode == 1
+    assert f"PYTHON={old} is not a Python of version 3.11 or newer." in done.stderr
+
+
+def test_a_python_without_ensurepip_is_answered_with_what_to_install(fresh: Path) -> None:
+    """As Debian's python3 without python3-venv."""
+    body = f"""case "$*" in *ensurepip*|*virtualenv*) exit 1;; esac; exec {sys.executable} "$@" """
+    done = set_up(fresh, PYTHON=fake_python(fresh, body), PATH="/usr/bin:/bin")
+    if shutil.which("virtualenv", path="/usr/bin:/bin"):
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 1
+        assert "apt-get install python3-venv" in done.stderr
+        assert not (fresh / ".venv" / "bin").exists()
+
+
+def test_make_alone_explains_itself() -> None:
+    done = subprocess.run(
+        ["make"], cwd=PROJECT, capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]}
+    )
+    for target in ("run", "test", "lint", "container", "clean"):
+        assert f"make {target} " in done.stdout
+
+
+# ---- in CI nothing is skipped for want of a browser
+
+
+@pytest.mark.parametrize(("ci", "status"), [("true", 1), ("", 0)])
+def test_a_skipped_browser_test_fails_in_ci_only(tmp_path: Path, ci: str, status: int) -> None:
+    shutil.copy(PROJECT / "conftest.py", tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = browser: x\n")
+    (tmp_path / "test_page.py").write_text(
+        "import pytest\n\n@pytest.mark.browser\ndef test_page():\n    pytest.skip('no Chromium here')\n"
+        "\n\ndef test_other():\n    pytest.skip('another reason')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "CI": ci},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status, done.stdout
+    assert "no Chromium here" in done.stdout
+    assert ("1 failed, 1 skipped" if ci else "2 skipped") in done.stdout

@@ -1,0 +1,198 @@
+"""The result page: verdict first, then numbers with units, then charts with tables of the same numbers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from app import formatting
+from app.result_page import is_complete, state
+from app.run_log import Run, RunLog
+from app.runs import estimate_run
+from tests.pages import soup, table, value, words
+
+LLAMA_70B = "meta-llama/Llama-3.1-70B-Instruct"
+DEEPSEEK = "deepseek-ai/DeepSeek-V3"
+
+
+def logged(run_log: RunLog, raw: dict[str, Any] | None = None, **changes: Any) -> Run:
+    """A run of these inputs in the log, with parts of its results changed."""
+    run = estimate_run(raw or {}, source="web")
+    changed = Run.from_dict(run.as_dict() | {"results": run.results | changes})
+    run_log.append(changed)
+    return changed
+
+
+def metrics(page: Any) -> dict[str, str]:
+    return {words(one.find("dt")): words(one.find("dd")) for one in page.find_all(class_="metric")}
+
+
+@pytest.mark.parametrize(
+    ("raw", "css", "start"),
+    [
+        ({}, "fits", "Fits Fits: "),
+        ({"model": LLAMA_70B, "num_gpus": 1}, "no", "Does not fit Does not fit: "),
+        ({"concurrency": "saturated"}, "fits", "Fits Fits, filled with "),
+        ({"concurrency": 320}, "tight", "Tight Fits, tightly: "),
+    ],
+    ids=["fits", "does not fit", "saturated", "tight"],
+)
+def test_the_verdict_comes_first_in_words_and_colour(
+    client: FlaskClient, run_log: RunLog, raw: dict[str, Any], css: str, start: str
+) -> None:
+    run = logged(run_log, raw)
+    page = soup(client.get(f"/results/{run.run_id}").text)
+    verdict = page.find(class_="verdict")
+    assert css in verdict["class"]
+    assert words(verdict).startswith(start)
+    assert run.results["verdict"] in words(verdict)
+    assert state(run.results) == css
+
+
+def test_the_key_numbers_have_units(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    page = soup(client.get(f"/results/{run.run_id}").text)
+    shown = metrics(page)
+    found = run.results
+    assert shown["Time to first token"] == formatting.milliseconds(found["ttft_ms"]["value"])
+    assert shown["Time per output token"] == formatting.milliseconds(found["tpot_ms"]["value"])
+    assert shown["Output in total"] == f"{formatting.rate(found['output_tokens_per_s']['value'])} tok/s"
+    assert shown["Output per user"].endswith(" tok/s")
+    assert shown["Requests"].endswith(" req/s")
+    assert shown["Largest concurrency"] == f"{found['max_concurrency']:,} requests"
+    assert shown["Largest context"] == f"{found['max_context_tokens']:,} tokens"
+    assert shown["Per hour"] == formatting.usd(found["usd_per_hour"]["value"])
+    assert shown["Power per GPU"].endswith(" W")
+
+
+def test_a_range_is_shown_where_there_is_one(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log, ttft_ms={"value": 31.2, "low": 25.1, "high": 40.24})
+    shown = metrics(soup(client.get(f"/results/{run.run_id}").text))
+    assert shown["Time to first token"] == "31.2 ms 25.1 ms to 40.2 ms"
+
+
+def test_an_unknown_price_is_unknown(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log, {"gpu": "custom"})
+    shown = metrics(soup(client.get(f"/results/{run.run_id}").text))
+    assert shown["Per hour"] == "unknown"
+    assert shown["Time to first token"] != "unknown"
+
+
+def test_what_does_not_fit_says_what_would(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log, {"model": LLAMA_70B, "num_gpus": 1})
+    page = soup(client.get(f"/results/{run.run_id}").text)
+    assert run.results["remedies"]
+    remedies = page.find(id="remedies").find_parent("section")
+    assert [words(one) for one in remedies.find_all("li")] == run.results["remedies"]
+    assert metrics(page)["Time to first token"] == "does not run"
+    assert "Too much" in table(page, "memory")
+
+
+def test_the_memory_table_holds_the_numbers_of_the_chart(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    page = soup(client.get(f"/results/{run.run_id}").text)
+    memory = run.results["memory_bytes_per_gpu"]
+    rows = table(page, "memory")
+    assert rows["Weights"][:2] == [formatting.gib(memory["weights"]), formatting.gb(memory["weights"])]
+    assert rows["Total"][2] == formatting.percent(memory["total"] / memory["capacity"])
+    assert rows["Free"][0] == formatting.gib(memory["capacity"] - memory["total"])
+    assert rows["Memory of the GPU"][0] == formatting.gib(memory["device"])
+
+
+def test_the_operations_and_the_bounds_have_tables(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log, {"model": DEEPSEEK, "num_gpus": 16})
+    page = soup(client.get(f"/results/{run.run_id}").text)
+    rows = table(page, "flops")
+    assert {"Attention projections", "Experts", "Router", "Output head", "Total"} <= set(rows)
+    assert rows["Total"][1::2] == ["100 %", "100 %"]
+    bound = run.results["bound"]
+    assert f"bound by {bound['decode']['by']}" in words(page.find(id="bound").find_parent("section"))
+    assert table(page, "bound")["Network"][2] == formatting.duration(bound["decode"]["seconds"]["network"])
+
+
+def test_the_scaling_says_how_and_why(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log, {"model": DEEPSEEK, "num_gpus": 16})
+    text = words(soup(client.get(f"/results/{run.run_id}").text).find(id="scaling").find_parent("section"))
+    assert run.results["layout"]["strategy"] in text
+    assert " ".join(run.results["layout"]["reason"].split()) in text
+    assert run.results["layout"]["alternatives"][0]["strategy"] in text
+
+
+def test_warnings_are_shown_as_text(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log, warnings=["<b>careful</b> & slow"])
+    response = client.get(f"/results/{run.run_id}")
+    assert words(soup(response.text).find(id="warnings").find_parent("section").find("li")) == "<b>careful</b> & slow"
+
+
+@pytest.mark.parametrize(
+    ("raw", "charts"),
+    [
+        ({}, ["memory-chart", "bound-prefill-chart", "bound-decode-chart", "flops-chart"]),
+        ({"model": LLAMA_70B, "num_gpus": 1}, ["memory-chart", "flops-chart"]),
+    ],
+)
+def test_every_chart_has_a_caption_and_its_figure(
+    client: FlaskClient, run_log: RunLog, raw: dict[str, Any], charts: list[str]
+) -> None:
+    page = soup(client.get(f"/results/{logged(run_log, raw).run_id}").text)
+    scripts = page.find_all("script", type="application/json")
+    assert [script["data-chart"] for script in scripts] == charts
+    for script in scripts:
+        assert json.loads(script.string)["data"]
+        figure = script.find_parent("figure")
+        assert words(page.find(id=figure["aria-labelledby"]))
+        assert figure.find(id=script["data-chart"]) is not None
+
+
+def test_the_link_to_the_inputs_holds_what_differs_and_fills_the_form(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log, {"model": LLAMA_70B, "gpu": "h200-sxm", "input_tokens": "4096"})
+    page = soup(client.get(f"/results/{run.run_id}").text)
+    link = page.find("a", string="Change inputs")["href"]
+    assert link.count("=") == 3
+    form = soup(client.get(link).text)
+    found = [value(form, name) for name in ("model", "gpu", "input_tokens", "output_tokens")]
+    assert found == [LLAMA_70B, "h200-sxm", "4096", "256"]
+
+
+def test_the_run_can_be_had_as_json(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    page = soup(client.get(f"/results/{run.run_id}").text)
+    assert client.get(page.find("a", string="This run as JSON")["href"]).get_json()["run_id"] == run.run_id
+
+
+@pytest.mark.parametrize("run_id", ["nope", "%3Cscript%3E", "0" * 20, "x" * 3000])
+def test_a_run_that_is_not_there_is_a_page_with_what_to_do(client: FlaskClient, run_id: str) -> None:
+    response = client.get(f"/results/{run_id}")
+    page = soup(response.text)
+    assert response.status_code == 404
+    assert words(page.find("h1")) == "This run is not in the log"
+    assert page.find("a", string="Look through all runs")
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        {},
+        {"fits": True},
+        {"memory_bytes_per_gpu": None},
+        {"bound": {"prefill": {"by": "compute"}}},
+        {"ttft_ms": 3},
+        {"layout": {"alternatives": [{}]}},
+    ],
+)
+def test_a_run_of_another_version_is_shown_as_it_was_logged(
+    client: FlaskClient, run_log: RunLog, results: dict[str, Any]
+) -> None:
+    run = estimate_run({}, source="web")
+    whole = run.results if len(results) == 1 and "fits" not in results else {}
+    other = Run.from_dict(run.as_dict() | {"results": whole | results, "app_version": "0.0.1"})
+    assert not is_complete(other.results)
+    run_log.append(other)
+    response = client.get(f"/results/{run.run_id}")
+    page = soup(response.text)
+    assert response.status_code == 200
+    assert words(page.find("h1")) == "A run of another version"
+    assert json.loads(page.find("pre").text) == other.as_dict()

@@ -1,0 +1,486 @@
+"""The log keeps what is appended, by any number of processes, and reads past whatever is not a run."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.run_log import CLI_FILE, MAX_LINE_BYTES, RUN_ID, WEB_FILE, Run, RunLog, new_run, run_id, utc_text
+
+ROOT = Path(__file__).parent.parent
+START = datetime(2026, 11, 23, 8, 15, 30, 250_000, tzinfo=UTC)
+
+
+def a_run(number: int = 0, source: str = "web", **results: object) -> Run:
+    """Runs a second apart; the token makes the id of each its own."""
+    return new_run(
+        "estimate",
+        source,
+        {"model": "llama", "number": number},
+        {"fits": True, **results},
+        now=START + timedelta(seconds=number),
+        token=number.to_bytes(6, "big"),
+        app_version="1.0",
+    )
+
+
+def write_lines(directory: Path, *lines: bytes, name: str = WEB_FILE) -> None:
+    directory.mkdir(exist_ok=True)
+    with (directory / name).open("ab") as log:
+        log.writelines(line + b"\n" for line in lines)
+
+
+def line_of(run: Run) -> bytes:
+    return json.dumps(run.as_dict()).encode()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> RunLog:
+    return RunLog(tmp_path / "logging")
+
+
+# The run and its id
+
+
+def test_a_new_run_says_when_by_whom_and_what() -> None:
+    run = a_run(1)
+    assert run.as_dict() == {
+        "schema": 1,
+        "run_id": run.run_id,
+        "time": "2026-11-23T08:15:31.250Z",
+        "source": "web",
+        "kind": "estimate",
+        "app_version": "1.0",
+        "inputs": {"model": "llama", "number": 1},
+        "results": {"fits": True},
+    }
+    assert RUN_ID.fullmatch(run.run_id)
+    assert len(run.run_id) == 20
+
+
+@given(
+    st.lists(st.datetimes(datetime(1971, 1, 1), datetime(2999, 1, 1)), min_size=2),
+    st.binary(min_size=6, max_size=6),
+)
+def test_run_ids_sort_by_time(moments: list[datetime], token: bytes) -> None:
+    moments = [moment.replace(tzinfo=UTC, microsecond=moment.microsecond // 1000 * 1000) for moment in moments]
+    by_id = sorted(moments, key=lambda moment: run_id(moment, token))
+    assert by_id == sorted(moments)
+
+
+def test_the_token_tells_runs_of_the_same_millisecond_apart() -> None:
+    assert run_id(START, b"\0\0\0\0\0\1") != run_id(START, b"\0\0\0\0\0\2")
+
+
+@pytest.mark.parametrize(
+    ("now", "token", "source", "message"),
+    [
+        (START.replace(tzinfo=None), b"123456", "web", "time zone"),
+        (START, b"12345", "web", "5 bytes"),
+        (START, b"123456", "telnet", "telnet"),
+    ],
+    ids=["naive clock", "short token", "unknown source"],
+)
+def test_a_run_without_a_proper_clock_token_or_source_is_refused(
+    now: datetime, token: bytes, source: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        new_run("estimate", source, {}, {}, now=now, token=token)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-23T08:15:30Z", "2026-11-23T08:15:30.000Z"),
+        ("2026-11-23T08:15:30.25+02:00", "2026-11-23T06:15:30.250Z"),
+        ("2026-11-23T08:15:30", "2026-11-23T08:15:30.000Z"),
+    ],
+)
+def test_times_are_kept_in_one_form(text: str, expected: str) -> None:
+    assert utc_text(text) == expected
+
+
+# Append, get, read
+
+
+def test_an_appended_run_is_found_by_its_id(log: RunLog) -> None:
+    runs = [a_run(number, source) for number, source in enumerate(("web", "api", "cli", "desktop"))]
+    for run in runs:
+        log.append(run)
+    assert [log.get(run.run_id) for run in runs] == runs
+
+
+def test_web_and_command_line_keep_files_of_their_own(log: RunLog) -> None:
+    for number, source in enumerate(("web", "api", "cli", "desktop")):
+        log.append(a_run(number, source))
+    by_file = {
+        name: [json.loads(line)["source"] for line in (log.directory / name).read_text("utf-8").splitlines()]
+        for name in os.listdir(log.directory)
+    }
+    assert by_file == {"web_app_calculations.log": ["web", "api"], "cli_calculations.log": ["cli", "desktop"]}
+
+
+def test_the_newest_runs_of_both_files_come_first(log: RunLog) -> None:
+    runs = [a_run(number, "cli" if number % 3 else "web") for number in range(10)]
+    for run in runs:
+        log.append(run)
+    assert log.read().runs == runs[::-1]
+    assert log.read(newest=4).runs == runs[:-5:-1]
+    assert log.read(newest=0).runs == []
+
+
+def test_without_a_log_there_are_no_runs(log: RunLog) -> None:
+    assert log.read().runs == []
+    assert log.get("0000000000") is None
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../etc/passwd", "a b", '"', "x" * 65, "é", "a\n", "\0"])
+def test_what_is_not_an_id_finds_nothing(log: RunLog, name: str) -> None:
+    log.append(a_run())
+    assert log.get(name) is None
+
+
+def test_an_id_that_only_occurs_inside_another_run_is_not_found(log: RunLog) -> None:
+    log.append(a_run(1, note="abc"))
+    assert log.get("abc") is None
+
+
+text = st.text(max_size=20)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(text, values, max_size=3),
+    max_leaves=8,
+)
+json_objects = st.dictionaries(text, json_values, max_size=4)
+
+
+@settings(max_examples=60)
+@given(inputs=json_objects, results=json_objects, source=st.sampled_from(["web", "api", "cli", "desktop"]))
+def test_any_run_survives_the_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, inputs: dict, results: dict, source: str
+) -> None:
+    log = RunLog(tmp_path_factory.mktemp("log"))
+    run = new_run("estimate", source, inputs, results, now=START, token=b"123456")
+    log.append(run)
+    assert log.get(run.run_id) == run
+    assert log.read().runs == [run]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_json_cannot_say_is_never_written(log: RunLog, value: float) -> None:
+    log.append(a_run(1))
+    with pytest.raises(ValueError, match="JSON"):
+        log.append(a_run(2, ttft_ms={"value": value}))
+    assert log.read().runs == [a_run(1)]
+
+
+def test_half_a_character_does_not_stop_a_run_from_being_logged(log: RunLog) -> None:
+    log.append(a_run(1, note="\ud800!"))
+    assert log.read().runs == [a_run(1, note="?!")]
+
+
+def test_a_run_longer_than_a_line_may_be_is_refused(log: RunLog) -> None:
+    with pytest.raises(OSError, match="1,048,576"):
+        log.append(a_run(1, note="x" * MAX_LINE_BYTES))
+    assert log.read() == log.read(newest=1)
+    log.append(a_run(2, note="x" * (MAX_LINE_BYTES - 1000)))
+    assert log.read().skipped == 0
+    assert len(log.read().runs) == 1
+
+
+def test_a_directory_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(FileExistsError):
+        RunLog(tmp_path / "file").append(a_run())
+
+
+def test_fsync_is_a_setting(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, fsync=True)
+    log.append(a_run(1))
+    assert log.read().runs == [a_run(1)]
+
+
+# Torn, foreign and lost lines
+
+GOOD = line_of(a_run(1))
+NOT_RUNS = {
+    "torn": GOOD[: len(GOOD) // 2],
+    "text": b"Serving Flask app",
+    "invalid UTF-8": GOOD.replace(b"llama", b"\xff\xfe"),
+    "another encoding": "{}".encode("utf-16"),
+    "a list": b"[1, 2]",
+    "a number": b"1e5",
+    "nothing known": b"{}",
+    "deeply nested": b"[" * 200_000,
+    "NaN": GOOD.replace(b"true", b"NaN"),
+    "a later schema": GOOD.replace(b'"schema": 1', b'"schema": 2'),
+    "a schema that is no number": GOOD.replace(b'"schema": 1', b'"schema": "1"'),
+    "a schema that is true": GOOD.replace(b'"schema": 1', b'"schema": true'),
+    "inputs that are no object": GOOD.replace(b'"inputs": {', b'"inputs": [], "other": {'),
+    "an id that is a path": GOOD.replace(b'"run_id": "', b'"run_id": "../'),
+    "an id that is a number": line_of(a_run(1)).replace(b'"run_id": "', b'"run_id": 5, "x": "'),
+    "no such day": GOOD.replace(b"2026-11-23", b"2026-02-30"),
+    "a time out of range": GOOD.replace(b'"2026-11-23T08:15:31.250Z"', b'"0001-01-01T00:00:00+23:59"'),
+    "a time that is a number": GOOD.replace(b'"2026-11-23T08:15:31.250Z"', b"17e8"),
+    "a source that is no text": GOOD.replace(b'"web"', b"null"),
+    "infinity by overflow": GOOD.replace(b"true", b"1e999"),
+    "half a character": GOOD.replace(b"llama", b"\\ud800"),
+    "a very long number": GOOD.replace(b"true", b"9" * 5000),
+    "longer than a line may be": GOOD.replace(b"llama", b"l" * MAX_LINE_BYTES),
+    "much longer than a line may be": b"x" * (3 * MAX_LINE_BYTES),
+}
+
+
+@pytest.mark.parametrize("line", NOT_RUNS.values(), ids=NOT_RUNS)
+def test_a_line_that_is_no_run_is_skipped_and_counted(log: RunLog, line: bytes) -> None:
+    log.append(a_run(0))
+    write_lines(log.directory, line)
+    log.append(a_run(2))
+    reading = log.read()
+    assert reading.runs == [a_run(2), a_run(0)]
+    assert reading.skipped == 1
+    assert log.get(a_run(0).run_id) == a_run(0)
+    if len(line) < 5000:
+        assert log.get(a_run(1).run_id) is None
+
+
+@settings(max_examples=60)
+@given(
+    garbage=st.lists(st.binary(max_size=80).map(lambda line: line.replace(b"\n", b"")), max_size=5),
+    torn=st.binary(max_size=40),
+)
+def test_no_garbage_hides_a_run(tmp_path_factory: pytest.TempPathFactory, garbage: list[bytes], torn: bytes) -> None:
+    log = RunLog(tmp_path_factory.mktemp("log"))
+    log.append(a_run(1))
+    write_lines(log.directory, *garbage)
+    with (log.directory / WEB_FILE).open("ab") as file:
+        file.write(torn)
+    log.append(a_run(2))
+    assert log.read().runs == [a_run(2), a_run(1)]
+
+
+def test_blank_lines_are_nothing(log: RunLog) -> None:
+    write_lines(log.directory, b"", GOOD, b"", b"  ")
+    assert log.read().runs == [a_run(1)]
+    assert log.read().skipped == 0
+
+
+def test_the_line_of_a_crashed_writer_does_not_spoil_the_next(log: RunLog) -> None:
+    log.append(a_run(1))
+    with (log.directory / WEB_FILE).open("ab") as file:
+        file.write(line_of(a_run(2))[:100])
+    assert log.read().skipped == 1
+    log.append(a_run(3))
+    assert log.read().runs == [a_run(3), a_run(1)]
+    assert log.read().skipped == 1
+
+
+def test_a_run_without_its_newline_counts(log: RunLog) -> None:
+    log.directory.mkdir()
+    (log.directory / WEB_FILE).write_bytes(line_of(a_run(1)))
+    assert log.read().runs == [a_run(1)]
+    log.append(a_run(2))
+    assert log.read().runs == [a_run(2), a_run(1)]
+    assert log.read().skipped == 0
+
+
+def test_lines_longer_than_a_block_are_read_whole(log: RunLog) -> None:
+    runs = [a_run(number, note="x" * size) for number, size in enumerate((10, 262_144, 700_000, 1, 262_100, 5))]
+    for run in runs:
+        log.append(run)
+    assert log.read().runs == runs[::-1]
+
+
+def test_an_older_record_is_upgraded() -> None:
+    old = {
+        "run_id": "2024-run_7",
+        "time": "2024-05-01T10:00:00+02:00",
+        "inputs": {"model": "m"},
+        "results": {},
+    }
+    assert Run.from_dict(old) == Run(
+        run_id="2024-run_7",
+        time="2024-05-01T08:00:00.000Z",
+        source="web",
+        kind="estimate",
+        app_version="",
+        inputs={"model": "m"},
+        results={},
+    )
+
+
+def test_unknown_keys_of_a_record_are_ignored() -> None:
+    assert Run.from_dict({**a_run(1).as_dict(), "tag": "x"}) == a_run(1)
+
+
+def test_a_deleted_log_begins_again(log: RunLog) -> None:
+    log.append(a_run(1))
+    (log.directory / WEB_FILE).unlink()
+    assert log.read().runs == []
+    log.append(a_run(2))
+    assert log.read().runs == [a_run(2)]
+
+
+# Several processes at once
+
+APPEND_MANY = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from app.run_log import RunLog, new_run
+writer, count = int(sys.argv[2]), int(sys.argv[3])
+log = RunLog(Path(sys.argv[1]))
+for number in range(count):
+    token = (writer * count + number).to_bytes(6, "big")
+    inputs = {"pad": "x" * (number * 7 % 5000)}
+    log.append(new_run("estimate", "web", inputs, {}, now=datetime.now(UTC), token=token))
+"""
+
+
+def python(code: str, *arguments: object) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT, stderr=subprocess.PIPE)
+
+
+def test_four_processes_append_at_once_and_lose_nothing(log: RunLog) -> None:
+    writers = [python(APPEND_MANY, log.directory, writer, 500) for writer in range(4)]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=60)
+        assert writer.returncode == 0, errors
+    reading = log.read()
+    assert len({run.run_id for run in reading.runs}) == len(reading.runs) == 2000
+    assert reading.skipped == 0
+
+
+APPEND_WITHIN_A_LIMIT = """
+import resource, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from app.run_log import RunLog, new_run
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+run = new_run("estimate", "web", {"pad": "x" * 1000}, {}, now=datetime.now(UTC), token=b"123456")
+try:
+    RunLog(Path(sys.argv[1])).append(run)
+except OSError:
+    sys.exit(7)
+"""
+
+
+def test_a_write_cut_short_is_an_error_and_spoils_no_other_line(log: RunLog) -> None:
+    log.append(a_run(1))
+    size = (log.directory / WEB_FILE).stat().st_size
+    writer = python(APPEND_WITHIN_A_LIMIT, log.directory, size + 300)
+    _, errors = writer.communicate(timeout=60)
+    assert writer.returncode == 7, errors
+    assert (log.directory / WEB_FILE).stat().st_size == size + 300
+    log.append(a_run(2))
+    assert log.read().runs == [a_run(2), a_run(1)]
+    assert log.read().skipped == 1
+
+
+# Following a file
+
+
+def numbers(run: Run) -> int:
+    return run.inputs["number"]
+
+
+def test_only_what_was_appended_since_is_read(log: RunLog) -> None:
+    log.append(a_run(1))
+    first = log.follow(WEB_FILE, None, 10, numbers)
+    assert (first.items, first.restarted, first.more) == ([1], False, False)
+    assert log.follow(WEB_FILE, first.mark, 10, numbers).items == []
+    log.append(a_run(2))
+    log.append(a_run(3))
+    second = log.follow(WEB_FILE, first.mark, 10, numbers)
+    assert (second.items, second.restarted) == ([2, 3], False)
+
+
+def test_the_oldest_are_left_out_beyond_the_limit(log: RunLog) -> None:
+    for number in range(6):
+        log.append(a_run(number))
+    news = log.follow(WEB_FILE, None, 4, numbers)
+    assert (news.items, news.more) == ([2, 3, 4, 5], True)
+    assert not log.follow(WEB_FILE, None, 6, numbers).more
+
+
+def test_a_line_still_being_written_is_read_when_it_is_whole(log: RunLog) -> None:
+    log.append(a_run(1))
+    whole = line_of(a_run(2)) + b"\n"
+    with (log.directory / WEB_FILE).open("ab", buffering=0) as file:
+        file.write(whole[:50])
+        news = log.follow(WEB_FILE, None, 10, numbers)
+        assert (news.items, news.torn, news.skipped) == ([1], True, 0)
+        file.write(whole[50:])
+    later = log.follow(WEB_FILE, news.mark, 10, numbers)
+    assert (later.items, later.torn, later.skipped) == ([2], False, 0)
+
+
+def test_a_run_that_lacks_only_its_newline_is_read_once(log: RunLog) -> None:
+    log.directory.mkdir()
+    (log.directory / WEB_FILE).write_bytes(line_of(a_run(1)))
+    news = log.follow(WEB_FILE, None, 10, numbers)
+    log.append(a_run(2))
+    later = log.follow(WEB_FILE, news.mark, 10, numbers)
+    assert (news.items, later.items, later.skipped) == ([1], [2], 0)
+
+
+def test_a_torn_line_is_counted_once_another_follows(log: RunLog) -> None:
+    write_lines(log.directory, GOOD, b"foreign")
+    with (log.directory / WEB_FILE).open("ab") as file:
+        file.write(b"torn")
+    news = log.follow(WEB_FILE, None, 10, numbers)
+    assert (news.items, news.skipped, news.torn) == ([1], 1, True)
+    log.append(a_run(2))
+    later = log.follow(WEB_FILE, news.mark, 10, numbers)
+    assert (later.items, later.skipped, later.torn) == ([2], 1, False)
+
+
+def test_a_tail_longer_than_a_line_may_be_waits_for_its_end(log: RunLog) -> None:
+    write_lines(log.directory, GOOD)
+    with (log.directory / WEB_FILE).open("ab") as file:
+        file.write(b"x" * (MAX_LINE_BYTES + 10))
+    news = log.follow(WEB_FILE, None, 10, numbers)
+    assert (news.items, news.torn) == ([1], True)
+    log.append(a_run(2))
+    later = log.follow(WEB_FILE, news.mark, 10, numbers)
+    assert (later.items, later.skipped) == ([2], 1)
+
+
+@pytest.mark.parametrize("change", ["removed", "replaced", "cut", "rewritten"])
+def test_another_file_in_its_place_is_read_from_the_start(log: RunLog, change: str) -> None:
+    for number in range(3):
+        log.append(a_run(number))
+    mark = log.follow(WEB_FILE, None, 10, numbers).mark
+    path = log.directory / WEB_FILE
+    if change == "removed":
+        path.unlink()
+        assert log.follow(WEB_FILE, mark, 10, numbers).restarted
+        return
+    if change == "replaced":
+        path.rename(log.directory / "old.log")
+    else:
+        os.truncate(path, 0)
+    for number in range(10, 10 + {"replaced": 3, "cut": 1, "rewritten": 5}[change]):
+        log.append(a_run(number))
+    news = log.follow(WEB_FILE, mark, 10, numbers)
+    assert news.restarted
+    assert news.items[0] == 10
+
+
+def test_other_time_zones_are_logged_as_utc() -> None:
+    east = timezone(timedelta(hours=9))
+    run = new_run("estimate", "cli", {}, {}, now=START.astimezone(east), token=b"123456")
+    assert run.time == "2026-11-23T08:15:30.250Z"
+
+
+def test_the_command_line_file_is_followed_alike(log: RunLog) -> None:
+    log.append(a_run(1, "desktop"))
+    assert log.follow(CLI_FILE, None, 10, numbers).items == [1]
+    assert log.follow(WEB_FILE, None, 10, numbers).items == []

@@ -1,0 +1,182 @@
+"""The server as it is started for real: gunicorn with gunicorn.conf.py, settings from the environment."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from app.config import PROJECT
+from tests.serving import free_port, wait_until_healthy
+
+ESTIMATE = {"model": "llama-3.1-8b", "gpu": "h100-sxm"}
+
+
+class Server:
+    """A running gunicorn, its port and the directory that it logs runs to."""
+
+    def __init__(self, environ: Mapping[str, str], log_dir: Path, output: Path) -> None:
+        self.port = free_port()
+        self.log_dir = log_dir
+        self.output = output
+        inherited = {name: os.environ[name] for name in ("PATH", "COVERAGE_PROCESS_START") if name in os.environ}
+        with output.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "wsgi:app"],
+                cwd=PROJECT,
+                env=inherited | {"PORT": str(self.port), "LOG_DIR": str(log_dir)} | environ,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def request(
+        self, method: str, path: str, body: str | None = None, **headers: str
+    ) -> tuple[http.client.HTTPResponse, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        text = response.read().decode()
+        connection.close()
+        return response, text
+
+    def stop(self) -> int:
+        """Ask it to end, if it has not, and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a server with these variables in its environment; each is stopped after the test."""
+    servers: list[Server] = []
+
+    def start_server(**environ: str) -> Server:
+        server = Server(environ, tmp_path / "runs", tmp_path / f"output{len(servers)}.txt")
+        servers.append(server)
+        wait_until_healthy(server.port, server.process, server.output)
+        return server
+
+    yield start_server
+    for server in servers:
+        server.stop()
+
+
+def logged_runs(server: Server) -> list[dict]:
+    return [json.loads(line) for line in (server.log_dir / "web_app_calculations.log").read_text().splitlines()]
+
+
+def wait_for_workers(server: Server, number: int) -> None:
+    end = time.monotonic() + 20
+    while server.output.read_text().count("Booting worker") < number:
+        assert time.monotonic() < end, server.output.read_text()
+        time.sleep(0.05)
+
+
+FORM = {"Content_Type": "application/x-www-form-urlencoded"}
+JSON = {"Content_Type": "application/json"}
+
+
+def test_it_serves_the_form_takes_a_run_and_logs_it(start: Start) -> None:
+    server = start()
+    response, page = server.request("GET", "/")
+    assert (response.status, "<form" in page) == (200, True)
+    response, _ = server.request("POST", "/", urllib.parse.urlencode(ESTIMATE), **FORM)
+    assert response.status == 303
+    result = response.headers["Location"]
+    assert [(run["run_id"], run["source"]) for run in logged_runs(server)] == [(result.rsplit("/", 1)[1], "web")]
+    assert server.request("GET", result)[0].status == 200
+    assert server.stop() == 0
+
+
+def test_runs_of_several_processes_at_once_are_all_logged(start: Start) -> None:
+    server = start(WEB_CONCURRENCY="3")
+    wait_for_workers(server, 3)
+
+    def post(_: int) -> str:
+        response, text = server.request("POST", "/api/v1/estimate", json.dumps(ESTIMATE), **JSON)
+        assert response.status == 200, text
+        return json.loads(text)["run_id"]
+
+    with ThreadPoolExecutor(8) as pool:
+        run_ids = list(pool.map(post, range(40)))
+    assert sorted(run["run_id"] for run in logged_runs(server)) == sorted(run_ids)
+
+
+def test_a_run_of_one_process_is_found_by_every_other(start: Start) -> None:
+    server = start(WEB_CONCURRENCY="3")
+    wait_for_workers(server, 3)
+    response, _ = server.request("POST", "/", urllib.parse.urlencode(ESTIMATE), **FORM)
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: server.request("GET", response.headers["Location"]), range(16))
+        assert {answer.status for answer, _ in answers} == {200}
+
+
+def test_a_request_under_way_is_answered_before_the_server_stops(start: Start) -> None:
+    """The body is sent half, then SIGTERM, then the rest: the answer still comes, and the server ends with 0."""
+    server = start()
+    body = json.dumps(ESTIMATE).encode()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.putrequest("POST", "/api/v1/estimate")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[:10])
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    connection.send(body[10:])
+    response = connection.getresponse()
+    assert response.status == 200
+    assert len(logged_runs(server)) == 1
+    response.read()
+    connection.close()
+    assert server.process.wait(timeout=20) == 0
+
+
+def test_it_listens_on_this_machine_only_unless_host_says_otherwise(start: Start) -> None:
+    assert f"Listening at: http://127.0.0.1:{(server := start()).port}" in server.output.read_text()
+    assert f"Listening at: http://0.0.0.0:{(server := start(HOST='0.0.0.0')).port}" in server.output.read_text()
+
+
+def test_it_leaves_nothing_in_the_home_directory(start: Start, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    start(HOME=str(home))
+    assert list(home.iterdir()) == []
+
+
+def test_a_log_directory_that_cannot_be_written_costs_the_log_and_not_the_answer(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    server = start(LOG_DIR=str(tmp_path / "file" / "runs"))
+    response, text = server.request("POST", "/api/v1/estimate", json.dumps(ESTIMATE), **JSON)
+    assert response.status == 200, text
+    assert server.request("GET", "/healthz")[0].status == 200
+
+
+@pytest.mark.parametrize(("name", "value"), [("PORT", "many"), ("LOG_FSYNC", "2"), ("MAX_CONTENT_LENGTH", "1")])
+def test_a_bad_setting_ends_the_start_with_one_line(name: str, value: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "wsgi:app"],
+        cwd=PROJECT,
+        env={"PATH": os.environ["PATH"], name: value},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(rf"{name}: '{value}' is not allowed\. Allowed: .+\.\n", done.stderr)
