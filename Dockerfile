@@ -27,10 +27,11 @@ COPY templates templates
 COPY docs docs
 COPY wsgi.py gunicorn.conf.py ./
 
-# The one place to write to. Open to any user, so that `docker run --user "$(id -u)"` can write to a mounted one.
+# The one place to write to, open to any user of the image.
 RUN install -d -m 0777 logging
 
-USER 10001:10001
+# 1000 is the first user of most hosts, so a directory that they mount can be written to; --user sets another.
+USER 1000:1000
 EXPOSE 5000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 CMD ["sh", "-c", "python -m app.config && exec gunicorn wsgi:app"]

@@ -7,17 +7,25 @@ from typing import Any
 from app import catalog
 from app.calculations.accelerator import Gpu
 from app.calculations.architecture import Model
-from app.calculations.formats import Formats
 from app.calculations.precision import PRECISIONS
 
 BF16_BYTES = 2
 
 
+def checkpoint_bytes_by_format(model: Model) -> dict[str, float]:
+    """Bytes of the published checkpoint by format, scales included; what is not quantised is in its 16 or 32 bits."""
+    own = PRECISIONS[model.checkpoint_precision]
+    wide = own if own.bits >= 16 else PRECISIONS["bf16"]
+    totals: dict[str, float] = {}
+    for stored, params in model.params_by_format.items():
+        precision = stored or wide
+        totals[precision.name] = totals.get(precision.name, 0.0) + params * precision.bytes_per_element
+    return totals
+
+
 def checkpoint_bytes(model: Model) -> float:
-    """Bytes of the published checkpoint: its linear layers in its own precision, the rest 16-bit."""
-    own, wide = PRECISIONS[model.checkpoint_precision], PRECISIONS["bf16"]
-    formats = Formats(weights=own, activations=own, kv_cache=wide, wide=own if own.name == "fp32" else wide)
-    return sum(tensor.params * formats.stored(tensor).bytes_per_element for tensor in model.tensors())
+    """Bytes of the published checkpoint, tensor by tensor."""
+    return sum(checkpoint_bytes_by_format(model).values())
 
 
 def model_row(entry: catalog.ModelEntry) -> dict[str, Any]:
@@ -56,6 +64,7 @@ def model_facts(model: Model) -> dict[str, Any]:
         "weight_bytes_bf16": model.total_params * BF16_BYTES,
         "checkpoint_precision": model.checkpoint_precision,
         "checkpoint_bytes": checkpoint_bytes(model),
+        "checkpoint_bytes_by_format": checkpoint_bytes_by_format(model),
         "tower_params": model.tower_params,
         "mtp_layers": model.mtp_layers,
         "source": model.source,

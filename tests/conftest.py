@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from app.factory import create_app
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.factory import create_app
 from app.run_log import RunLog
 
 

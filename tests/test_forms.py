@@ -12,6 +12,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.inputs import inputs_of
 from app.calculations.scenario import CustomAccelerator, CustomArchitecture, ServingInputs
 from app.forms import COMPLETE, EstimateForm, InputForm, share_args, text_of
+from app.runs import estimate_run
 from app.scenarios import ALL_INPUTS, serving_scenario
 
 
@@ -115,8 +116,6 @@ def test_a_message_from_the_core_stands_beside_the_field_that_it_names() -> None
     form = sent(tp="7", num_gpus="7")
     assert form.validate()
     with pytest.raises(InvalidInput) as refused:
-        from app.runs import estimate_run
-
         estimate_run(form.raw(), source="web")
     form.refuse(refused.value)
     assert form[refused.value.field].errors

@@ -74,7 +74,7 @@ def dockerfile() -> str:
 
 def test_the_image_has_a_user_without_privileges_a_health_check_and_a_port() -> None:
     lines = dockerfile().splitlines()
-    assert "USER 10001:10001" in lines
+    assert "USER 1000:1000" in lines
     assert "EXPOSE 5000" in lines
     assert any(line.startswith("HEALTHCHECK") and "/healthz" in line for line in lines)
     assert {line.split()[1] for line in lines if line.startswith("FROM")} == {"python:3.12-slim"}

@@ -234,6 +234,17 @@ class Model:
             counts[tensor.group] += tensor.params
         return counts
 
+    @cached_property
+    def params_by_format(self) -> dict[Precision | None, int]:
+        """Parameters by the format that the checkpoint stores them in; None is its 16 or 32 bits."""
+        counts: Counter[Precision | None] = Counter()
+        for layer, count in self.layer_counts:
+            for tensor in layer.all_tensors():
+                counts[tensor.stored] += tensor.params * count
+        for tensor in (*self.embedding, *self.head):
+            counts[tensor.stored] += tensor.params
+        return dict(counts)
+
     @property
     def total_params(self) -> int:
         """Unique parameters: tied weights once, no multi-token-prediction layers, no vision tower."""

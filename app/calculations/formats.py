@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from app.calculations.accelerator import Gpu
@@ -9,24 +10,35 @@ from app.calculations.architecture import Model, Tensor
 from app.calculations.errors import InvalidInput
 from app.calculations.precision import PRECISIONS, Precision
 
+#: Peaks narrower than 16 bits, with the format that activations are in there.
+NARROW_PEAKS = {"fp8": "fp8", "fp4": "nvfp4", "int8": "int8"}
 #: Tensor groups whose linear layers a quantised checkpoint stores narrow.
 QUANTISED_GROUPS = ("attention", "mlp", "expert", "shared_expert", "state_space")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formats:
-    """The precisions of one run. `wide` holds what quantised checkpoints keep: embeddings, norms, router, lm_head."""
+    """The precisions of one run. `wide` holds what quantised checkpoints keep: embeddings, norms, router, lm_head.
+
+    With `published` weights each tensor is stored as its checkpoint has it; else `weights` covers the linear
+    layers of the blocks. `narrow` are the peaks that published formats multiply in; None where `activations` was
+    chosen for all.
+    """
 
     weights: Precision
     activations: Precision
     kv_cache: Precision
     wide: Precision
+    published: bool = False
+    narrow: frozenset[str] | None = None
 
     def stored(self, tensor: Tensor) -> Precision:
         """The format that a tensor is stored in.
 
-        Quantisation covers the linear layers of blocks; MXFP4 checkpoints (gpt-oss) only the experts.
+        Quantisation by hand covers the linear layers of blocks; MXFP4 (gpt-oss) only the experts.
         """
+        if self.published:
+            return tensor.stored or self.wide
         if tensor.kind != "linear" or tensor.group not in QUANTISED_GROUPS:
             return self.wide
         if self.weights.name == "mxfp4" and tensor.group != "expert":
@@ -34,8 +46,26 @@ class Formats:
         return self.weights
 
     def multiplied(self, tensor: Tensor) -> str:
-        """The name of the peak that computes with a tensor: weights kept wide multiply in the wide format."""
-        return self.activations.peak if self.stored(tensor) is self.weights else self.wide.peak
+        """The name of the peak that computes with a tensor.
+
+        Weights kept wide multiply in the wide format. Formats of a checkpoint multiply in their own where the
+        accelerator can, else (weights only, or no such units) in the wide one.
+        """
+        stored = self.stored(tensor)
+        if stored is self.wide:
+            return self.activations.peak if self.weights is self.wide else self.wide.peak
+        if self.narrow is not None:
+            return stored.peak if stored.peak in self.narrow else self.wide.peak
+        return self.activations.peak if stored.bits <= self.activations.bits else self.wide.peak
+
+
+def own_peak(model: Model, name: str) -> str:
+    """The peak that most weights of this format multiply in, as the checkpoint means it; "" for weights only."""
+    elements: Counter[str] = Counter()
+    for stored, params in model.params_by_format.items():
+        if stored is not None and stored.name == name:
+            elements[stored.peak] += params
+    return max(elements, key=lambda peak: elements[peak], default="")
 
 
 def resolve(model: Model, gpu: Gpu, *, weights: str, activations: str, kv_cache: str) -> Formats:
@@ -45,9 +75,15 @@ def resolve(model: Model, gpu: Gpu, *, weights: str, activations: str, kv_cache:
     if weights == "auto" and PRECISIONS[stored].bits >= 16:
         stored = sixteen
     stored_format = PRECISIONS[stored]
+    published, narrow = weights == "auto", None
     if activations == "auto":
-        narrow = stored in ("fp8", "nvfp4") and gpu.supports(stored_format.peak)
-        activations = stored if narrow or stored == "fp32" else sixteen
+        if published:
+            narrow = frozenset(peak for peak in NARROW_PEAKS if gpu.supports(peak))
+            peak = own_peak(model, stored)
+            activations = NARROW_PEAKS[peak] if peak in narrow else sixteen
+        else:
+            same = stored in ("fp8", "nvfp4") and gpu.supports(stored_format.peak)
+            activations = stored if same or stored == "fp32" else sixteen
     multiplied = PRECISIONS[activations]
     if not gpu.supports(multiplied.peak):
         offered = [p.name for p in PRECISIONS.values() if p.name != "mxfp4" and gpu.supports(p.peak)]
@@ -67,4 +103,11 @@ def resolve(model: Model, gpu: Gpu, *, weights: str, activations: str, kv_cache:
     if not gpu.supports(wide.peak):
         wide = PRECISIONS["fp32"]
     cached = wide.name if kv_cache == "auto" else kv_cache
-    return Formats(weights=stored_format, activations=multiplied, kv_cache=PRECISIONS[cached], wide=wide)
+    return Formats(
+        weights=stored_format,
+        activations=multiplied,
+        kv_cache=PRECISIONS[cached],
+        wide=wide,
+        published=published,
+        narrow=narrow,
+    )

@@ -154,7 +154,10 @@ class MemoryPlan:
         """Cache and state of one sequence of `tokens` on a GPU of this stage."""
         reserved = self.rounded(tokens)
         return float(
-            sum(count * layer_cache_bytes(layer, reserved, self.layout, self.formats) for layer, count in stage.layers(self.model))
+            sum(
+                count * layer_cache_bytes(layer, reserved, self.layout, self.formats)
+                for layer, count in stage.layers(self.model)
+            )
         )
 
     def worst(self, sequences: int, tokens: int) -> tuple[float, float]:

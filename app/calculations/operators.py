@@ -242,9 +242,9 @@ def _head_operators(model: Model, layout: Layout, formats: Formats, work: Pass) 
             name="lm_head",
             component="lm_head",
             flops=2 * elements * work.sequences,
-            bytes=elements * formats.wide.bytes_per_element
+            bytes=elements * formats.stored(table).bytes_per_element
             + work.sequences * (sum(table.shape) / layout.tp) * formats.wide.bytes_per_element,
-            peak=formats.wide.peak,
+            peak=formats.multiplied(table),
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from werkzeug.serving import make_server
 
 from app.factory import create_app
@@ -16,7 +16,6 @@ from app.runs import estimate_run
 
 pytestmark = pytest.mark.browser
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--no-first-run"]
 SCENARIOS = (
     {"model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "h100-sxm"},
     {"model": "Qwen/Qwen2.5-72B-Instruct", "gpu": "h200-sxm", "num_gpus": 4},
@@ -58,14 +57,6 @@ def address(tmp_path_factory: pytest.TempPathFactory, runs: list[Run]) -> Iterat
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

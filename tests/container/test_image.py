@@ -72,7 +72,7 @@ def post_estimate(url: str) -> dict:
 
 
 def test_it_declares_its_user_port_command_and_health_check(config: dict) -> None:
-    assert config["User"] == "10001:10001"
+    assert config["User"] == "1000:1000"
     assert list(config["ExposedPorts"]) == ["5000/tcp"]
     assert "HOST=0.0.0.0" in config["Env"]
     assert "exec gunicorn wsgi:app" in config["Cmd"][-1]
@@ -80,7 +80,7 @@ def test_it_declares_its_user_port_command_and_health_check(config: dict) -> Non
 
 
 def test_it_runs_as_a_user_without_privileges(container: str) -> None:
-    assert buildah("run", container, "--", "id", "-u") == "10001"
+    assert buildah("run", container, "--", "id", "-u") == "1000"
 
 
 def test_only_the_log_directory_can_be_written_to(container: str) -> None:
@@ -117,7 +117,7 @@ def test_it_serves_and_logs_into_the_mounted_directory(container: str, config: d
     with serving(container, config, tmp_path) as url:
         answer = post_estimate(url)
     log = tmp_path / "web_app_calculations.log"
-    assert log.stat().st_uid == 10001
+    assert log.stat().st_uid == 1000
     assert [json.loads(line)["run_id"] for line in log.read_text().splitlines()] == [answer["run_id"]]
 
 

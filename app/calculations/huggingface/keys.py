@@ -111,7 +111,7 @@ IRRELEVANT = frozenset(
     attn_logit_softcapping attn_scale attn_temperature_tuning attn_type attn_uses_sequence_id
     audio_config auto_map aux_loss_alpha bad_words_ids begin_suppress_tokens bf16 bias_dropout_fusion
     cache_dtype cache_implementation chunk_size chunk_size_feed_forward clip_qkv compress_rope_theta
-    compression_config cross_attention_hidden_size dim_model_base diversity_penalty do_sample
+    cross_attention_hidden_size dim_model_base diversity_penalty do_sample
     downsample_ratio dropout dtype early_stopping embedding_fraction embedding_initializer_range
     embedding_multiplier enable_lm_head_fp32 encoder_no_repeat_ngram_size ep_group ep_size expert_dtype
     exponential_decay_length_penalty ffn_act_fn final_logit_softcapping finetuning_task floor_scale fp16

@@ -10,7 +10,7 @@ from app.calculations.huggingface.families import FAMILIES, NOT_CAUSAL
 from app.calculations.huggingface.keys import TEXT_CONFIGS
 
 #: Keys that a multimodal config states for its language model too.
-INHERITED = ("torch_dtype", "dtype", "quantization_config")
+INHERITED = ("torch_dtype", "dtype", "quantization_config", "compression_config", "quantization")
 #: Class names that end so are no causal language models.
 OTHER_TASKS = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForSpeechSeq2Seq", "EncoderModel")
 

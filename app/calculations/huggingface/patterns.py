@@ -9,29 +9,37 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import translate
-from typing import Any
 
 # The module that compiles re's patterns; typeshed does not describe it.
 from re import _parser  # type: ignore[attr-defined]
+from typing import Any
 
 #: What wraps a language model in front of "layers" and "lm_head".
 WRAPPERS = re.compile(
-    r"(?:(?:model|language_model|transformer|backbone|thinker|text_model|llm|gpt_neox|decoder)\.)+(?=[^.]*(?:\.|$))"
+    r"^(?:(?:model|language_model|transformer|backbone|thinker|text_model|llm|gpt_neox|decoder|encoder)\.)+"
 )
-#: The same as a regular expression of a file may expect it.
-WRAPPED = ("model.", "language_model.model.", "model.language_model.", "backbone.")
+#: The same as an expression that begins with a name may expect it.
+WRAPPED = ("model.", "", "language_model.model.", "model.language_model.", "backbone.")
 LAYER_NUMBER = re.compile(r"^layers\.(\d+)(?=\.|$)")
 LAYER_ALIASES = re.compile(r"^(?:h|blocks|block)\.(?=\d|\*)")
+#: Key of globs with a number elsewhere.
+ANY_LAYER = "any"
 LONGEST = 300
 MOST_PATTERNS = 200_000
 MOST_EXPRESSIONS = 24
+#: Expressions with digits are tried on each layer, others on each kind of layer.
+MOST_BY_LAYER = 8
 OPEN_REPEATS = 3
-LARGE = 20
+MOST_BRANCHES = 100
 
 
 def canonical(pattern: str) -> str:
     """A module name without the wrapper's prefix: "model.language_model.layers.0" -> "layers.0"."""
-    return LAYER_ALIASES.sub("layers.", WRAPPERS.sub("", pattern, count=1) if WRAPPERS.match(pattern) else pattern)
+    return LAYER_ALIASES.sub("layers.", WRAPPERS.sub("", pattern))
+
+
+def has_digit(text: str) -> bool:
+    return any(character.isdigit() for character in text)
 
 
 class Patterns:
@@ -55,19 +63,21 @@ class Patterns:
     @property
     def by_layer(self) -> bool:
         """Whether layers of one kind can differ: a pattern has a number in it."""
-        numbered = any(key for key in self.globs) or any(any(c.isdigit() for c in e) for e in self.exact)
-        return numbered or any(any(c.isdigit() for c in e.pattern) for e in self.expressions)
+        texts = [*self.exact, *(expression.pattern for expression in self.expressions)]
+        return any(self.globs) or any(has_digit(text) for text in texts)
 
     def add_glob(self, entry: str) -> None:
         number = LAYER_NUMBER.match(entry)
         # Filed by layer where the number is followed by a dot: "layers.1*" also means layer 17.
         key = number[1] if number and entry[number.end() :].startswith(".") else ""
-        if not key and any(c.isdigit() for c in entry):
-            key = "any"
+        if not key and has_digit(entry):
+            key = ANY_LAYER
         self.globs.setdefault(key, []).append(re.compile(translate(entry)))
 
     def add_expression(self, text: str) -> None:
-        if len(self.expressions) >= MOST_EXPRESSIONS or not is_quick(text):
+        layered = sum(has_digit(expression.pattern) for expression in self.expressions)
+        too_many = len(self.expressions) >= MOST_EXPRESSIONS or (has_digit(text) and layered >= MOST_BY_LAYER)
+        if too_many or not is_quick(text):
             self.refused.append(f"re:{text}")
         else:
             self.expressions.append(re.compile(text))
@@ -80,12 +90,14 @@ class Patterns:
         if self.exact and not self.exact.isdisjoint(runs(name)):
             return True
         number = LAYER_NUMBER.match(name)
-        for key in {"", "any", number[1] if number else ""}:
+        for key in {"", ANY_LAYER, number[1] if number else ""}:
             for glob in self.globs.get(key, ()):
                 if glob.match(name) or glob.match(f"model.{name}"):
                     return True
         return any(
-            expression.match(prefix + name) for expression in self.expressions for prefix in (*WRAPPED[: len(WRAPPED)], "")
+            expression.match(prefix + name)
+            for expression in self.expressions
+            for prefix in (WRAPPED[:1] if expression.pattern.startswith(".*") else WRAPPED)
         )
 
 
@@ -130,7 +142,7 @@ def open_repeats(parsed: Any, *, inside: bool) -> int | None:
             inner = [argument[3]]
         elif name == "BRANCH":
             inner = list(argument[1])
-            if len(inner) > LARGE:
+            if len(inner) > MOST_BRANCHES:
                 return None
         elif name in ("ASSERT", "ASSERT_NOT"):
             inner = [argument[1]]

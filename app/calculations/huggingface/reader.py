@@ -13,6 +13,8 @@ from app.calculations.huggingface.families import CUSTOM, FAMILIES
 from app.calculations.huggingface.family import Family
 from app.calculations.huggingface.feed_forward import dense, experts
 from app.calculations.huggingface.language import language_part, warn_of_assumptions
+from app.calculations.huggingface.quantization import quantization
+from app.calculations.huggingface.quantized import stored_ends, stored_layers
 from app.calculations.huggingface.recurrent import recurrent
 from app.calculations.huggingface.schedule import LayerPlan, layer_plans
 from app.calculations.huggingface.tensors import Tensors, norm, replicated, vector
@@ -65,7 +67,11 @@ def read_config(config: Mapping[str, object], *, name: str, source: str = "") ->
     tied = reader.flag("tie_word_embeddings")
     embedding = embedding_tensors(reader, family, norms, hidden, vocab, len(plans))
     head = head_tensors(reader, family, norms, hidden, vocab, tied)
-    precision = checkpoint_precision(reader)
+    layers = tuple(made[plan] for plan in plans)
+    recipe = quantization(reader)
+    if recipe is not None:
+        layers = stored_layers(layers, recipe)
+        embedding, head = stored_ends(embedding, recipe), stored_ends(head, recipe)
     mtp_layers = reader.integer("num_nextn_predict_layers", minimum=0) or 0
     longest = reader.integer("max_position_embeddings")
     reader.ignore(*RESTATED, *family.ignored, *fixed_traits(family))
@@ -77,12 +83,12 @@ def read_config(config: Mapping[str, object], *, name: str, source: str = "") ->
         family=model_type,
         hidden_size=hidden,
         vocab_size=vocab,
-        layers=tuple(made[plan] for plan in plans),
+        layers=layers,
         embedding=embedding,
         head=head,
         tied_embeddings=tied,
         max_position=longest,
-        checkpoint_precision=precision,
+        checkpoint_precision=checkpoint_precision(reader, recipe),
         tower_params=tower_params(config, outer_type, hidden),
         mtp_layers=mtp_layers,
         source=source,
