@@ -18,7 +18,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 \
-    PORT=5000
+    PORT=5000 \
+    DATA_DIR=/app/logging/data
 WORKDIR /app
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app/app app
@@ -27,7 +28,7 @@ COPY templates templates
 COPY docs docs
 COPY wsgi.py gunicorn.conf.py ./
 
-# The one place to write to, open to any user of the image.
+# The one place to write to, open to any user of the image: the log of runs, and what users save.
 RUN install -d -m 0777 logging
 
 # 1000 is the first user of most hosts, so a directory that they mount can be written to; --user sets another.

@@ -1,22 +1,27 @@
-"""Static files: served by WhiteNoise under names that carry a hash of their content, so browsers keep them for good.
+"""What is sent, sent small: pages compressed, and static files kept by the browser.
 
+WhiteNoise serves static files under names that carry a hash of their content, so that browsers keep them for good:
 `url_for("static", filename="app.css")` gives /static/app.<hash>.css. Compressed neighbours (app.css.gz, made by
 `python -m whitenoise.compress static`) are sent where the browser takes them and they are not older than the file.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Response, request
 from whitenoise import WhiteNoise
 
 PREFIX = "/static/"
 HASHED = r"\.[0-9a-f]{12}\.\w+$"
 COMPRESSED = (".gz", ".br")
+
+#: Below this many bytes compressing gains nothing.
+SMALL = 1024
 
 
 def hashed_names(directory: Path) -> dict[str, str]:
@@ -41,8 +46,26 @@ def files_to_serve(path: Path) -> Mapping[str, Any]:
     return found
 
 
+def compress(response: Response) -> Response:
+    """The page in gzip where the client takes it. No page holds a secret that its length could give away."""
+    response.vary.add("Accept-Encoding")
+    text = response.mimetype in ("text/html", "application/json")
+    if (
+        text
+        and not response.is_streamed
+        and request.accept_encodings["gzip"] > 0
+        and "Content-Encoding" not in response.headers
+    ):
+        body = response.get_data()
+        if len(body) > SMALL:
+            response.set_data(gzip.compress(body, compresslevel=5, mtime=0))
+            response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
 def init_app(app: Flask) -> None:
     """Serve the static folder; in debug mode Flask serves it plainly, so that an edit is seen at once."""
+    app.after_request(compress)
     if app.debug:
         return
     directory = Path(app.static_folder or "")

@@ -1,4 +1,7 @@
-"""Data files to core nouns. Loading is strict: an unknown or missing key is an error that names file and key."""
+"""Data files to core nouns. Loading is strict: an unknown or missing key is an error that names file and key.
+
+Models and accelerators that users have saved stand beside the presets; where a name is both, the preset is meant.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,16 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
+from app import user_data
 from app.calculations.accelerator import Gpu, Hardware
 from app.calculations.architecture import Model
 from app.calculations.energy import PowerModel
 from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
+from app.units import GB_PER_SECOND, GIB, MICRO, MILLI, TERA
 
 DATA = Path(__file__).parent / "data"
-
-GIB = 1024.0**3
-GB_PER_SECOND = 1e9
-TERA = 1e12
-MICRO = 1e-6
-MILLI = 1e-3
 
 #: Column of gpus.csv -> name of the peak (see calculations/precision.py).
 PEAK_COLUMNS = {
@@ -45,13 +44,14 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A preset's line in the index: enough to list it without reading its configuration."""
+    """A preset's line in the index: enough to list it without reading its configuration; `own` is no preset."""
 
     id: str
     family: str
     config_file: str
     source: str
     notes: str
+    own: bool = False
 
 
 def rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
@@ -93,23 +93,43 @@ def unknown(field: str, what: str, name: str, known: Iterable[str]) -> InvalidIn
 
 
 @cache
-def models() -> Mapping[str, ModelEntry]:
+def preset_models() -> Mapping[str, ModelEntry]:
     """Presets by id, in the order of the index."""
     path = DATA / "models" / "index.csv"
-    columns = [field.name for field in dataclasses.fields(ModelEntry)]
-    entries = {row["id"]: ModelEntry(**row) for row in rows(path, columns)}
+    columns = [field.name for field in dataclasses.fields(ModelEntry) if field.name != "own"]
+    entries = {row["id"]: ModelEntry(**row) for row in rows(path, columns)}  # type: ignore[arg-type]
     return MappingProxyType(entries)
+
+
+def own_models() -> Mapping[str, user_data.OwnModel]:
+    """Models that users have saved, by name, without those whose name is a preset's."""
+    own = user_data.current().models.entries()
+    return {name: one for name, one in own.items() if not means_a_preset(name)}
+
+
+def means_a_preset(name: str) -> bool:
+    """Whether a model's name is a preset or an alias."""
+    return same(name) in model_aliases()
+
+
+def models() -> Mapping[str, ModelEntry]:
+    """Saved models first, then the presets, by id."""
+    own = {
+        name: ModelEntry(id=name, family=one.model.family, config_file="", source=one.source, notes="", own=True)
+        for name, one in own_models().items()
+    }
+    return own | dict(preset_models()) if own else preset_models()
 
 
 @cache
 def model_aliases() -> Mapping[str, str]:
     """Other ids of the same shape (instruct, quantised, repackaged) -> preset id; keys made by `same`."""
     aliases: dict[str, str] = {}
-    for name in models():
+    for name in preset_models():
         aliases.setdefault(same(name.rsplit("/", 1)[-1]), name)
-    aliases |= {same(name): name for name in models()}
+    aliases |= {same(name): name for name in preset_models()}
     for row in rows(DATA / "models" / "aliases.csv", ("model", "same_shape_as")):
-        if row["same_shape_as"] in models():
+        if row["same_shape_as"] in preset_models():
             aliases.setdefault(same(row["model"]), row["same_shape_as"])
             aliases.setdefault(same(row["model"].rsplit("/", 1)[-1]), row["same_shape_as"])
     return MappingProxyType(aliases)
@@ -118,17 +138,20 @@ def model_aliases() -> Mapping[str, str]:
 @cache
 def read_model(model_id: str) -> Model:
     """A preset read from its config.json."""
-    entry = models()[model_id]
+    entry = preset_models()[model_id]
     with (DATA / "models" / entry.config_file).open(encoding="utf-8") as file:
         return read_config(json.load(file), name=entry.id, source=entry.source)
 
 
 def model(name: str, field: str = "model") -> Model:
-    """The preset of this name or alias; InvalidInput with the nearest names where there is none."""
-    found = name if name in models() else model_aliases().get(same(name))
-    if found is None:
+    """The preset of this name or alias, or the saved model; InvalidInput with the nearest names where there is none."""
+    found = name if name in preset_models() else model_aliases().get(same(name))
+    if found is not None:
+        return read_model(found)
+    own = user_data.current().models.get(name)
+    if own is None:
         raise unknown(field, "Model", name, models())
-    return read_model(found)
+    return own.model
 
 
 # --- accelerators -----------------------------------------------------------------------------------------------
@@ -179,28 +202,56 @@ def read_gpu(row: Mapping[str, str]) -> Gpu:
 
 
 @cache
-def gpus() -> Mapping[str, Gpu]:
+def gpu_rows() -> Mapping[str, Mapping[str, str]]:
+    """The rows of gpus.csv as they are written, by slug."""
+    return MappingProxyType({row["slug"]: MappingProxyType(row) for row in rows(DATA / "gpus.csv", GPU_COLUMNS)})
+
+
+@cache
+def preset_gpus() -> Mapping[str, Gpu]:
     """Accelerators by slug, in the order of the file."""
-    return MappingProxyType({row["slug"]: read_gpu(row) for row in rows(DATA / "gpus.csv", GPU_COLUMNS)})
+    return MappingProxyType({slug: read_gpu(row) for slug, row in gpu_rows().items()})
+
+
+def own_gpus() -> Mapping[str, user_data.OwnGpu]:
+    """Accelerators that users have saved, by slug, without those whose name is a preset's."""
+    own = user_data.current().gpus.entries().values()
+    return {one.gpu.slug: one for one in own if not means_a_preset_gpu(one.name)}
+
+
+def means_a_preset_gpu(name: str) -> bool:
+    """Whether an accelerator's name is a preset's or what people call one."""
+    return same(name) in gpu_aliases()
+
+
+def gpus() -> Mapping[str, Gpu]:
+    """Saved accelerators first, then the presets, by slug."""
+    own = {slug: one.gpu for slug, one in own_gpus().items()}
+    return own | dict(preset_gpus()) if own else preset_gpus()
 
 
 @cache
 def gpu_aliases() -> Mapping[str, str]:
     """Names as people say them -> slug. A family's bare name means its common part."""
     aliases: dict[str, str] = {}
-    for name, slug in {**COMMON_PARTS, **{g.name: s for s, g in gpus().items()}, **{s: s for s in gpus()}}.items():
+    named = {gpu.name: slug for slug, gpu in preset_gpus().items()}
+    for name, slug in {**COMMON_PARTS, **named, **{slug: slug for slug in preset_gpus()}}.items():
         aliases.setdefault(same(name), slug)
-    for slug in gpus():
+    for slug in preset_gpus():
         aliases.setdefault(same(slug.split("-")[0]), slug)
     return MappingProxyType(aliases)
 
 
 def gpu(name: str, field: str = "gpu") -> Gpu:
-    """The accelerator of this slug or name; InvalidInput with the nearest names where there is none."""
-    found = name if name in gpus() else gpu_aliases().get(same(name))
-    if found is None:
-        raise unknown(field, "Accelerator", name, [*gpus(), *(g.name for g in gpus().values())])
-    return gpus()[found]
+    """The accelerator of this slug or name, preset or saved; InvalidInput with the nearest names where none is."""
+    found = name if name in preset_gpus() else gpu_aliases().get(same(name))
+    if found is not None:
+        return preset_gpus()[found]
+    own = user_data.current().gpus.get(name)
+    if own is None:
+        known = gpus()
+        raise unknown(field, "Accelerator", name, [*known, *(one.name for one in known.values())])
+    return own.gpu
 
 
 # --- engines and surroundings -----------------------------------------------------------------------------------
@@ -229,7 +280,7 @@ def engines() -> Mapping[str, Engine]:
     fields = {field.name for field in dataclasses.fields(Engine)} - {"name"}
     found = {}
     for name, table in tables.items():
-        values = to_si(table)
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in to_si(table).items()}
         if set(values) != fields:
             raise DataError(f"engines.toml [{name}]: keys differ: {set(values) ^ fields}")
         found[name] = Engine(name=name, **values)  # type: ignore[arg-type]
@@ -251,6 +302,7 @@ def hardware() -> Hardware:
     node, links, power = tables["node"], tables["links"], tables["power"]
     return Hardware(
         node_gpus=node["node_gpus"],
+        driver_bytes=node["driver_gib"] * GIB,
         pcie_bytes_per_second=node["pcie_gb_s"] * GB_PER_SECOND,
         network_bytes_per_second=node["network_gb_s"] * GB_PER_SECOND,
         network_latency_seconds=node["network_latency_us"] * MICRO,

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from app import catalog, config_file, facts, json_text, text_report
+from app import catalog, config_file, facts, json_text, text_report, validation
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input
 from app.calculations.scenario import GROUPS
@@ -172,6 +172,27 @@ def gpu(name: str | None, as_json: bool) -> None:
         return
     found = facts.gpu_facts(catalog.gpu(name))
     show([json_text.write(found, indent=2)] if as_json else text_report.gpu(found))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Write id, metric, measured, predicted ... as CSV.")
+@json_option
+def validate(file: Path, output: Path | None, as_json: bool) -> None:
+    """Predict every row of the measurement table FILE and show the errors by source and metric."""
+    table, rows = validation.read(file)
+    with click.progressbar(rows, label="Predicting", file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
+        found = list(validation.predictions(table, progress))
+    if output is not None:
+        try:
+            validation.write(output, (prediction for _, prediction in found))
+        except OSError as error:
+            raise InvalidInput("output", f"{str(output)!r} cannot be written: {error.strerror}.", "a file") from None
+    summaries = validation.summaries(found)
+    if as_json:
+        click.echo(json_text.write({"summaries": [dataclasses.asdict(one) for one in summaries]}, indent=2))
+    else:
+        show(text_report.accuracy(summaries))
 
 
 @main.command()

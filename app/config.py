@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -51,7 +52,8 @@ class Setting:
         try:
             return self.parse(text)
         except ValueError:
-            raise InvalidSetting(self.name, text, self.allowed) from None
+            shown = "..." if self.parse is secret else text
+            raise InvalidSetting(self.name, shown, self.allowed) from None
 
 
 def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
@@ -90,10 +92,26 @@ def directory(text: str) -> Path:
     return path
 
 
-def default_log_dir() -> Path:
-    """`logging/` of the project; of the working directory where the package is installed apart from its project."""
-    home = PROJECT if (PROJECT / "wsgi.py").exists() else Path.cwd()
-    return home / "logging"
+def web_address(text: str) -> str:
+    """The address of a site, without a slash at its end."""
+    parts = urlsplit(text)
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain or not text.isprintable():
+        raise ValueError(text)
+    parts.port  # noqa: B018  (raises ValueError for a port that is none)
+    return text.rstrip("/")
+
+
+def secret(text: str) -> str:
+    """Text that can stand in a header."""
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError
+    return text
+
+
+def home() -> Path:
+    """The project's directory; the working directory where the package is installed apart from its project."""
+    return PROJECT if (PROJECT / "wsgi.py").exists() else Path.cwd()
 
 
 SETTINGS = (
@@ -125,7 +143,7 @@ SETTINGS = (
         help="Directory of the log of runs. One that cannot be written to costs the log, not the answers.",
         parse=directory,
         made="`logging/` in the project",
-        make=default_log_dir,
+        make=lambda: home() / "logging",
     ),
     Setting(
         name="LOG_FSYNC",
@@ -133,6 +151,30 @@ SETTINGS = (
         allowed="0 or 1",
         help="1: a run is on the disk before its page is shown, so that it also outlives a loss of power.",
         parse=flag,
+    ),
+    Setting(
+        name="DATA_DIR",
+        default=None,
+        allowed="a directory, existing or to be made",
+        help="Directory of the models and accelerators that users save. One that cannot be written to costs only that.",
+        parse=directory,
+        made="`data/` in the project",
+        make=lambda: home() / "data",
+    ),
+    Setting(
+        name="HF_ENDPOINT",
+        default="https://huggingface.co",
+        allowed="an http or https address",
+        help="Hub that a model is imported from by its id. No other host is ever asked.",
+        parse=web_address,
+    ),
+    Setting(
+        name="HF_TOKEN",
+        default=None,
+        allowed="an access token",
+        help="Token for gated and private models of that hub.",
+        parse=secret,
+        made="none",
     ),
     Setting(
         name="SECRET_KEY",

@@ -26,6 +26,10 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 QUANTITY = {"value", "low", "high"}
 
 
+#: Part of the memory -> its name on the page.
+MEMORY_NAMES = {key: name for key, name, _ in MEMORY_PARTS}
+
+
 @dataclass(frozen=True)
 class Metric:
     """A number with its unit, its range where one is known, and what it means."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from app import formatting
 from app.run_log import Run
+from app.validation import Summary
 
 WIDTH = 100
 
@@ -154,6 +155,9 @@ def _model(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "Checkpoint",
         f"{facts['checkpoint_precision']}, {formatting.binary_bytes(facts['checkpoint_bytes'])}",
     )
+    by_format = facts["checkpoint_bytes_by_format"]
+    if len(by_format) > 1:
+        yield "  by format", ", ".join(f"{name} {formatting.binary_bytes(size)}" for name, size in by_format.items())
     tower = facts["tower_params"]
     size = "of unknown size" if tower is None else _some(tower, " parameters")
     yield "Vision or audio tower", f"{size}, not counted above" if size else ""
@@ -254,3 +258,18 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         yield "  ".join((name, *numbers)).rstrip()
+
+
+def accuracy(summaries: Iterable[Summary]) -> Iterator[str]:
+    """Errors by source and metric, a line each."""
+
+    def share(value: float | None) -> str:
+        return f"{value:8.1%}" if value is not None else "       -"
+
+    yield f"{'source and metric':56}    rows predicted   median      p90     bias in range"
+    for one in summaries:
+        bias = f"{one.bias:+8.2f}" if one.bias is not None else "       -"
+        yield (
+            f"{one.source[:32] + ' ' + one.metric:56} {one.rows:7} {one.predicted:9} {share(one.median_error)} "
+            f"{share(one.p90_error)} {bias} {share(one.within_range)}"
+        )

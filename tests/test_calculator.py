@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app.assets import files_to_serve
+from app.calculations.scenario import GROUPS
 from app.factory import create_app
 from app.run_log import RunLog
 from app.scenarios import ALL_INPUTS
@@ -40,7 +42,8 @@ def test_every_input_has_a_label_a_help_text_and_its_unit(client: FlaskClient) -
 def test_the_groups_that_everybody_needs_are_open_and_the_rest_is_folded(client: FlaskClient) -> None:
     page = soup(client.get("/").text)
     folded = {name for name in ALL_INPUTS if control(page, name).find_parent("details")}
-    assert set(ALL_INPUTS) - folded == {"model", "gpu", "num_gpus", "input_tokens", "output_tokens", "concurrency"}
+    assert folded == {name for name, one in ALL_INPUTS.items() if GROUPS[one.group][1]}
+    assert not folded & {"model", "gpu", "num_gpus", "input_tokens", "output_tokens", "concurrency"}
     assert not page.find_all("details", open=True)
 
 
@@ -171,6 +174,15 @@ def test_static_files_have_names_that_change_with_their_content_and_are_kept_for
             assert "immutable" in response.headers["Cache-Control"]
     with client.get("/static/app.css") as plain:
         assert "immutable" not in plain.headers["Cache-Control"]
+
+
+def test_pages_are_compressed_for_those_who_take_it(client: FlaskClient) -> None:
+    plain, packed = client.get("/"), client.get("/", headers={"Accept-Encoding": "gzip, br"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == plain.data
+    assert len(packed.data) < len(plain.data) / 4
+    assert "Content-Encoding" not in plain.headers
+    assert plain.headers["Vary"] == "Accept-Encoding"
 
 
 def test_compressed_neighbours_are_sent_unless_they_are_older(tmp_path: Path) -> None:

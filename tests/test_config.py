@@ -16,6 +16,9 @@ DEFAULTS = {
     "WEB_CONCURRENCY": 2,
     "LOG_DIR": PROJECT / "logging",
     "LOG_FSYNC": False,
+    "DATA_DIR": PROJECT / "data",
+    "HF_ENDPOINT": "https://huggingface.co",
+    "HF_TOKEN": None,
     "MAX_CONTENT_LENGTH": 262_144,
 }
 
@@ -34,6 +37,10 @@ ACCEPTED = [
     ("LOG_FSYNC", "1", True),
     ("LOG_FSYNC", "False", False),
     ("LOG_FSYNC", "on", True),
+    ("DATA_DIR", "/var/lib/calculator", Path("/var/lib/calculator")),
+    ("HF_ENDPOINT", "http://127.0.0.1:8080/hub/", "http://127.0.0.1:8080/hub"),
+    ("HF_ENDPOINT", "https://hub.example", "https://hub.example"),
+    ("HF_TOKEN", "hf_abc", "hf_abc"),
     ("SECRET_KEY", "a b", "a b"),
     ("MAX_CONTENT_LENGTH", "1048576", 1_048_576),
 ]
@@ -52,6 +59,12 @@ REFUSED = [
     ("WEB_CONCURRENCY", "two"),
     ("LOG_DIR", __file__),
     ("LOG_FSYNC", "maybe"),
+    ("DATA_DIR", __file__),
+    ("HF_ENDPOINT", "huggingface.co"),
+    ("HF_ENDPOINT", "ftp://huggingface.co"),
+    ("HF_ENDPOINT", "https://user:password@huggingface.co"),
+    ("HF_ENDPOINT", "https://"),
+    ("HF_ENDPOINT", "https://hub:http"),
     ("MAX_CONTENT_LENGTH", "256K"),
     ("MAX_CONTENT_LENGTH", "10"),
 ]
@@ -86,6 +99,12 @@ def test_what_is_refused_is_named_with_what_is_allowed(name: str, text: str) -> 
     with pytest.raises(InvalidSetting) as caught:
         settings({name: text})
     assert str(caught.value) == f"{name}: {text!r} is not allowed. Allowed: {allowed}."
+
+
+def test_a_token_is_refused_without_being_shown() -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        settings({"HF_TOKEN": "hf_sec\nret"})
+    assert "hf_sec" not in str(caught.value)
 
 
 def test_the_check_before_the_start_prints_one_line_and_ends_with_2() -> None:

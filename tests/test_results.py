@@ -36,13 +36,15 @@ def metrics(page: Any) -> dict[str, str]:
         ({}, "fits", "Fits Fits: "),
         ({"model": LLAMA_70B, "num_gpus": 1}, "no", "Does not fit Does not fit: "),
         ({"concurrency": "saturated"}, "fits", "Fits Fits, filled with "),
-        ({"concurrency": 320}, "tight", "Tight Fits, tightly: "),
+        ({"concurrency": "most", "num_gpus": 1}, "tight", "Tight Fits, tightly: "),
     ],
     ids=["fits", "does not fit", "saturated", "tight"],
 )
 def test_the_verdict_comes_first_in_words_and_colour(
     client: FlaskClient, run_log: RunLog, raw: dict[str, Any], css: str, start: str
 ) -> None:
+    if raw.get("concurrency") == "most":
+        raw = raw | {"concurrency": estimate_run({}, source="web").results["max_concurrency"]}
     run = logged(run_log, raw)
     page = soup(client.get(f"/results/{run.run_id}").text)
     verdict = page.find(class_="verdict")
@@ -66,6 +68,13 @@ def test_the_key_numbers_have_units(client: FlaskClient, run_log: RunLog) -> Non
     assert shown["Largest context"] == f"{found['max_context_tokens']:,} tokens"
     assert shown["Per hour"] == formatting.usd(found["usd_per_hour"]["value"])
     assert shown["Power per GPU"].endswith(" W")
+
+
+def test_every_number_is_explained(client: FlaskClient, run_log: RunLog) -> None:
+    page = soup(client.get(f"/results/{logged(run_log).run_id}").text)
+    meanings = {words(one.find("dt")): words(one.find("dd")) for one in page.select(".meanings dl div")}
+    assert meanings.keys() == metrics(page).keys()
+    assert meanings["Time to first token"] == "Time to first token: waiting and prefill included."
 
 
 def test_a_range_is_shown_where_there_is_one(client: FlaskClient, run_log: RunLog) -> None:

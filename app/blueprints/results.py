@@ -39,6 +39,7 @@ def result_page(run: Run, *, not_saved: str = "") -> str:
         state=page.state(run.results),
         metrics=page.metrics(run.results),
         memory_rows=page.memory_rows(run.results),
+        memory_names=page.MEMORY_NAMES,
         flops_rows=page.flops_rows(run.results),
         bound_rows=page.bound_rows(run.results),
         phases=page.bound_phases(run.results),

@@ -50,6 +50,8 @@ class Hardware:
     """What surrounds the GPUs, the same for all: node size, network, link efficiency, power. See data/hardware.toml."""
 
     node_gpus: int
+    #: Memory that the driver keeps from programs, of what its tools show.
+    driver_bytes: float
     pcie_bytes_per_second: float
     network_bytes_per_second: float
     network_latency_seconds: float

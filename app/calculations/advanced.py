@@ -235,7 +235,7 @@ class AdvancedCalculator:
         Keeps query, key, value and output of every layer at once, as training without recomputation would.
         Inference reuses one layer's buffers for the next. For a step of 8,192 tokens in bf16 this is 8 GB for
         Llama-3.1-8B and 40 GB for Llama-3.1-70B, 10 and 26 times the working set of the widest layer: 0.8 and
-        1.6 GB.
+        1.7 GB.
         """
         activations = activations_gb(batch_size, sequence_length, hidden_dimensions, num_layers, precision)
         return activations * overhead_factor

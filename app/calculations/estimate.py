@@ -13,7 +13,7 @@ from app.calculations.energy import power_watts
 from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.formats import Formats, resolve
-from app.calculations.memory import MemoryPlan
+from app.calculations.memory import Load, MemoryPlan
 from app.calculations.parallelism import Layout, candidates, check
 from app.calculations.roofline import Machine
 from app.calculations.scenario import ServingScenario
@@ -32,9 +32,8 @@ class LayoutEstimate:
     formats: Formats
     layout: Layout
     plan: MemoryPlan
-    #: Bytes on the most loaded GPU.
-    weights: float
-    kv_cache: float
+    #: The most loaded GPU.
+    load: Load
     #: Sequences in flight that the KV cache was sized for, over the whole instance.
     resident: int
 
@@ -49,21 +48,26 @@ class LayoutEstimate:
             output_tokens=scenario.output_tokens,
             concurrency=scenario.concurrency,
             step_tokens=scenario.step_tokens,
-            max_sequences=scenario.engine.max_sequences(scenario.gpu.memory_bytes),
+            max_sequences=scenario.engine.max_sequences(scenario.gpu),
             step_seconds=scenario.engine.step_seconds if overhead is None else overhead / 1000,
         )
 
     @property
     def total_bytes(self) -> float:
-        return self.weights + self.kv_cache + self.plan.activations + self.plan.runtime
+        return self.load.weights + self.load.kv_cache + self.plan.activations + self.plan.runtime
+
+    @property
+    def capacity(self) -> float:
+        """Most bytes that the GPU may hold by the engine's rule."""
+        return self.load.capacity
 
     @property
     def fits(self) -> bool:
-        return self.total_bytes <= self.plan.capacity
+        return self.total_bytes <= self.capacity
 
     @property
     def shortfall_bytes(self) -> float:
-        return max(0.0, self.total_bytes - self.plan.capacity)
+        return max(0.0, self.total_bytes - self.capacity)
 
     @property
     def max_concurrency(self) -> int:
@@ -150,6 +154,7 @@ def formats_of(scenario: ServingScenario) -> Formats:
         weights=scenario.weight_precision,
         activations=scenario.activation_precision,
         kv_cache=scenario.kv_precision,
+        value_cache=scenario.value_precision,
     )
 
 
@@ -160,16 +165,18 @@ def memory_plan(scenario: ServingScenario, layout: Layout, formats: Formats) -> 
         layout,
         formats,
         scenario.engine,
-        memory_bytes=scenario.gpu.memory_bytes,
+        gpu=scenario.gpu,
+        reserved_bytes=scenario.hardware.driver_bytes,
         utilization=scenario.utilization,
         step_tokens=scenario.step_tokens,
         runtime_bytes=None if runtime is None else runtime * GIB,
+        shared_prefix_tokens=min(scenario.shared_prefix_tokens, scenario.input_tokens - 1),
     )
 
 
 def sequences_per_replica(scenario: ServingScenario, plan: MemoryPlan) -> int:
     """Sequences whose cache is held at once: those asked for, at most the engine's limit; saturated: what fits."""
-    slots = scenario.engine.max_sequences(scenario.gpu.memory_bytes)
+    slots = scenario.engine.max_sequences(scenario.gpu)
     if scenario.concurrency is None:
         length = scenario.input_tokens + scenario.output_tokens
         return max(1, min(slots, plan.most_sequences(length)))
@@ -181,14 +188,13 @@ def of_layout(scenario: ServingScenario, layout: Layout) -> LayoutEstimate:
     formats = formats_of(scenario)
     plan = memory_plan(scenario, layout, formats)
     resident = sequences_per_replica(scenario, plan)
-    weights, kv_cache = plan.worst(resident, scenario.input_tokens + scenario.output_tokens)
+    load = plan.worst(resident, scenario.input_tokens + scenario.output_tokens)
     return LayoutEstimate(
         scenario=scenario,
         formats=formats,
         layout=layout,
         plan=plan,
-        weights=weights,
-        kv_cache=kv_cache,
+        load=load,
         resident=resident * layout.dp,
     )
 

@@ -19,8 +19,8 @@ def verdict(found: Estimate) -> str:
     """One sentence with the number that decides."""
     best = found.best
     gpus = f"{best.layout.num_gpus} x {best.scenario.gpu.name}" if best.layout.num_gpus > 1 else best.scenario.gpu.name
-    share = best.total_bytes / best.plan.capacity
-    numbers = f"{gib(best.total_bytes)} of {gib(best.plan.capacity)} GiB per GPU ({share:.0%}) on {gpus}."
+    share = best.total_bytes / best.capacity
+    numbers = f"{gib(best.total_bytes)} of {gib(best.capacity)} GiB per GPU ({share:.0%}) on {gpus}."
     if not best.fits:
         return f"Does not fit: {gib(best.shortfall_bytes)} GiB too much per GPU; {numbers}"
     if best.scenario.concurrency is None:
@@ -63,8 +63,13 @@ def count_reason(found: Estimate) -> str:
     best = found.best
     if not best.fits:
         return f"Even {best.layout.num_gpus:,} GPUs do not hold all requests at once."
+    if best.layout.num_gpus == 1:
+        return (
+            f"One GPU holds the weights and the cache of {best.resident:,} request{'s' * (best.resident > 1)}, so nothing "
+            "has to be cut. Tensor parallelism would shorten the time per token; replicas would add throughput."
+        )
     if not found.too_few:
-        return f"{best.layout.num_gpus} GPU{'s are' if best.layout.num_gpus > 1 else ' is'} enough."
+        return f"{best.layout.num_gpus} GPUs are enough."
     count, short = found.too_few[-1]
     return (
         f"{count} GPU{'s' if count > 1 else ''} {'lack' if count > 1 else 'lacks'} {gib(short)} GiB each, "

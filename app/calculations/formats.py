@@ -31,6 +31,12 @@ class Formats:
     wide: Precision
     published: bool = False
     narrow: frozenset[str] | None = None
+    #: Format of cached values where it is not that of keys.
+    value_cache: Precision | None = None
+
+    @property
+    def values(self) -> Precision:
+        return self.value_cache or self.kv_cache
 
     def stored(self, tensor: Tensor) -> Precision:
         """The format that a tensor is stored in.
@@ -68,7 +74,9 @@ def own_peak(model: Model, name: str) -> str:
     return max(elements, key=lambda peak: elements[peak], default="")
 
 
-def resolve(model: Model, gpu: Gpu, *, weights: str, activations: str, kv_cache: str) -> Formats:
+def resolve(
+    model: Model, gpu: Gpu, *, weights: str, activations: str, kv_cache: str, value_cache: str = "auto"
+) -> Formats:
     """What "auto" means for a model on a GPU; InvalidInput where the chip lacks what was asked for."""
     sixteen = gpu.sixteen_bit
     stored = model.checkpoint_precision if weights == "auto" else weights
@@ -110,4 +118,5 @@ def resolve(model: Model, gpu: Gpu, *, weights: str, activations: str, kv_cache:
         wide=wide,
         published=published,
         narrow=narrow,
+        value_cache=None if value_cache == "auto" else PRECISIONS[value_cache],
     )

@@ -2,100 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from app.calculations.architecture import Attention, LatentAttention, Layer, Model, Recurrent, Tensor
-from app.calculations.arrays import Numbers, smaller
+from app.calculations.accelerator import Gpu
+from app.calculations.architecture import Layer, Model
+from app.calculations.arrays import Numbers
 from app.calculations.engine import Engine
 from app.calculations.formats import Formats
-from app.calculations.parallelism import Layout, stage_sizes
+from app.calculations.kv_cache import layer_cache_bytes, layer_cache_terms
+from app.calculations.parallelism import Layout
+from app.calculations.weights import Stage, stage_weight_bytes, stage_weight_terms, stages
 
-#: Precision of the indexer's key cache (DeepSeek-V3.2 release: FP8).
-INDEX_BYTES_PER_ELEMENT = 1.0
 #: The sampler works on fp32 logits.
 LOGIT_BYTES = 4.0
-
-
-def tensor_bytes(tensor: Tensor, layout: Layout, formats: Formats) -> float:
-    """Bytes of a tensor on the most loaded rank of its stage, block scales included."""
-    if tensor.group == "expert":
-        elements = tensor.params_per_rank(layout.expert_tensor_parallel, layout.ep)
-    else:
-        elements = tensor.params_per_rank(layout.tp)
-    return elements * formats.stored(tensor).bytes_per_element
-
-
-def cached_tokens(block: Attention, tokens: Numbers) -> Numbers:
-    """Rows of the cache that a sequence of `tokens` holds in one layer: windows saturate, compressed rows grow."""
-    if block.window is None:
-        return tokens
-    rows = smaller(tokens, block.window)
-    if block.compression:
-        rows = rows + tokens / block.compression
-    return rows
-
-
-def layer_cache_bytes(layer: Layer, tokens: Numbers, layout: Layout, formats: Formats) -> Numbers:
-    """Cache and state bytes of one layer for one sequence of `tokens` on one tensor-parallel rank.
-
-    Key/value heads are cut over tp and replicated beyond their number; an MLA latent is whole on every rank.
-    """
-    size = formats.kv_cache.bytes_per_element
-    total: Numbers = 0.0 * tokens
-    for block in layer.blocks:
-        if isinstance(block, Attention):
-            if block.cache_elements_per_token:
-                share = -(-block.num_kv_heads // layout.tp) / block.num_kv_heads
-                total = total + block.cache_elements_per_token * share * size * cached_tokens(block, tokens)
-        elif isinstance(block, LatentAttention):
-            total = total + block.cache_elements_per_token * size * tokens
-            total = total + block.index_dim * INDEX_BYTES_PER_ELEMENT * tokens
-        elif isinstance(block, Recurrent):
-            share = -(-block.heads // layout.tp) / block.heads
-            total = total + (block.state_elements + block.conv_elements) * share * formats.wide.bytes_per_element
-    return total
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One pipeline stage: how many layers of each kind it has, and whether it holds the embedding and the head."""
-
-    #: (place in the model's layer_counts, number of layers)
-    kinds: tuple[tuple[int, int], ...]
-    first: bool
-    last: bool
-
-    def layers(self, model: Model) -> Iterator[tuple[Layer, int]]:
-        for kind, count in self.kinds:
-            yield model.layer_counts[kind][0], count
-
-
-def stages(model: Model, pp: int) -> Iterator[Stage]:
-    """The layers dealt out to `pp` stages; the embedding goes to the first, final norm and lm_head to the last."""
-    start = 0
-    for index, size in enumerate(stage_sizes(model.num_layers, pp)):
-        kinds = tuple(Counter(model.layer_kinds[start : start + size]).items())
-        yield Stage(kinds, index == 0, index == pp - 1)
-        start += size
-
-
-def stage_weight_bytes(model: Model, stage: Stage, layout: Layout, formats: Formats) -> float:
-    """Weights on a GPU of this stage. A tied lm_head needs its own copy of the table when it is on another stage."""
-    total = sum(count * layer_weight_bytes(layer, layout, formats) for layer, count in stage.layers(model))
-    tied_copy = model.tied_embeddings and stage.last and not stage.first
-    for tensor in model.embedding:
-        if stage.first or (tied_copy and tensor.kind == "table" and tensor.shape[0] == model.vocab_size):
-            total += tensor_bytes(tensor, layout, formats)
-    if stage.last:
-        total += sum(tensor_bytes(tensor, layout, formats) for tensor in model.head)
-    return total
-
-
-def layer_weight_bytes(layer: Layer, layout: Layout, formats: Formats) -> float:
-    return sum(tensor_bytes(tensor, layout, formats) for tensor in layer.all_tensors())
+#: Sequences or tokens where nothing grows with them.
+UNLIMITED = 10_000_000
 
 
 def activation_bytes(
@@ -103,10 +26,19 @@ def activation_bytes(
 ) -> float:
     """Peak working set of one step: the widest block's live tensors, or the sampler's logits if they are larger.
 
-    Buffers are reused from layer to layer, so nothing is multiplied by the number of layers. Live at once: the
-    residual and its normalised copy, the block's inputs and outputs (query, key, value; gate, up and product).
+    Buffers are reused from layer to layer, so nothing is multiplied by the number of layers. Live at once: residual,
+    normalised input and output, and 1.5 x the block's outputs (query, key, value; gate, up and their product), which
+    is the growth per token that vLLM's profiling of Llama 3.1 8B shows (110 kB).
     The sampler sorts fp32 logits of all `sampler_rows`; its copies were read off vLLM's memory log.
     """
+    return max(
+        block_working_bytes(model, layout, formats, step_tokens=step_tokens),
+        sampler_bytes(model, sampler_rows=sampler_rows, sampler_copies=sampler_copies),
+    )
+
+
+def block_working_bytes(model: Model, layout: Layout, formats: Formats, *, step_tokens: int) -> float:
+    """Live tensors of the widest block for `step_tokens` tokens."""
     size = formats.wide.bytes_per_element
     widest = 0.0
     for layer, _ in model.layer_counts:
@@ -118,14 +50,38 @@ def activation_bytes(
                     active = getattr(block, "experts_per_token", 1) if tensor.group == "expert" else 1
                     per_token += tensor.shape[0] * active / min(cut, max(tensor.split_units, 1))
             widest = max(widest, per_token)
-    block_bytes = step_tokens * (2 * model.hidden_size + 1.5 * widest) * size
-    logits_bytes = sampler_rows * model.vocab_size * LOGIT_BYTES * sampler_copies
-    return max(block_bytes, logits_bytes)
+    return step_tokens * (3 * model.hidden_size + 1.5 * widest) * size
+
+
+def sampler_bytes(model: Model, *, sampler_rows: int, sampler_copies: float) -> float:
+    """fp32 logits of all rows and the copies that sorting them needs."""
+    return sampler_rows * model.vocab_size * LOGIT_BYTES * sampler_copies
+
+
+def runtime_terms(engine: Engine, num_gpus: int) -> dict[str, float]:
+    """Bytes beside the model: context and libraries, captured graphs, communication buffers of a group of GPUs."""
+    terms = {"context": engine.context_bytes, "graphs": engine.graphs_bytes}
+    if num_gpus > 1:
+        terms["communication buffers"] = engine.communication_bytes + num_gpus * engine.communication_per_gpu_bytes
+    return terms
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the most loaded GPU holds, and what it may hold."""
+
+    stage: Stage
+    weights: float
+    kv_cache: float
+    capacity: float
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What a GPU of each stage must hold, as a function of how many sequences of which length are in flight."""
+    """What a GPU of each stage must hold, as a function of how many sequences of which length are in flight.
+
+    `shared_prefix_tokens` at the start of every sequence are cached once per replica.
+    """
 
     model: Model
     layout: Layout
@@ -134,7 +90,8 @@ class MemoryPlan:
     activations: float
     runtime: float
     device: float
-    capacity: float
+    utilization: float
+    shared_prefix_tokens: int = 0
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -145,49 +102,89 @@ class MemoryPlan:
     def stage_weights(self) -> tuple[float, ...]:
         return tuple(stage_weight_bytes(self.model, stage, self.layout, self.formats) for stage in self.stages)
 
+    def capacity(self, weights: float) -> float:
+        """Most bytes that a GPU with so much weight may hold in all, by the engine's own rule.
+
+        Share of the total (vLLM gpu_memory_utilization): u D. Of weights and cache (SGLang mem_fraction_static):
+        u D and the working set beside it. Of what is free after loading (TensorRT-LLM free_gpu_memory_fraction):
+        fixed + u (D - fixed).
+        """
+        working = self.activations + self.runtime
+        if self.engine.utilization_of == "static":
+            return min(self.device, self.utilization * self.device + working)
+        if self.engine.utilization_of == "free":
+            fixed = min(weights + working, self.device)
+            return fixed + self.utilization * (self.device - fixed)
+        return self.utilization * self.device
+
     def rounded(self, tokens: int) -> int:
         """Tokens rounded up to whole KV-cache blocks."""
         block = self.engine.kv_block_tokens
         return -(-tokens // block) * block
 
     def sequence_bytes(self, stage: Stage, tokens: int) -> float:
-        """Cache and state of one sequence of `tokens` on a GPU of this stage."""
+        """Cache and state of one sequence of `tokens` on a GPU of this stage, nothing shared."""
         reserved = self.rounded(tokens)
         return float(
             sum(
-                count * layer_cache_bytes(layer, reserved, self.layout, self.formats)
+                count * layer_cache_bytes(layer, reserved, self.layout, self.formats, self.engine.frees_windows)
                 for layer, count in stage.layers(self.model)
             )
         )
 
-    def worst(self, sequences: int, tokens: int) -> tuple[float, float]:
-        """(weights, KV cache) bytes of the most loaded stage with `sequences` per replica of `tokens` each."""
-        loads = (
-            (weights, sequences * self.sequence_bytes(stage, tokens))
+    def cache_bytes(self, stage: Stage, sequences: int, tokens: int) -> float:
+        """Cache of all sequences: the shared prefix once, the rest of each."""
+        shared = self.shared_prefix_tokens if self.shared_prefix_tokens < tokens else 0
+        own = sequences * self.sequence_bytes(stage, tokens - shared)
+        return own + (self.sequence_bytes(stage, shared) if shared and sequences else 0.0)
+
+    def worst(self, sequences: int, tokens: int) -> Load:
+        """The stage with the least room left with `sequences` per replica of `tokens` each."""
+        loads = [
+            Load(stage, weights, self.cache_bytes(stage, sequences, tokens), self.capacity(weights))
             for stage, weights in zip(self.stages, self.stage_weights, strict=True)
-        )
-        return max(loads, key=sum)
+        ]
+        return max(loads, key=lambda load: load.weights + load.kv_cache - load.capacity)
 
     def fits(self, sequences: int, tokens: int) -> bool:
-        return sum(self.worst(sequences, tokens)) + self.activations + self.runtime <= self.capacity
+        load = self.worst(sequences, tokens)
+        return load.weights + load.kv_cache + self.activations + self.runtime <= load.capacity
 
     def most_sequences(self, tokens: int) -> int:
         """Most sequences of `tokens` that a replica holds at once: the smallest answer over the stages."""
-        fixed = self.activations + self.runtime
         answers = []
         for stage, weights in zip(self.stages, self.stage_weights, strict=True):
-            free = self.capacity - weights - fixed
-            one = self.sequence_bytes(stage, tokens)
-            answers.append(0 if free < 0 else int(free // one) if one else UNLIMITED)
+            first = self.cache_bytes(stage, 1, tokens)
+            each = self.cache_bytes(stage, 2, tokens) - first
+            free = self.capacity(weights) - weights - self.activations - self.runtime
+            if free < first:
+                answers.append(0)
+            else:
+                answers.append(1 + int((free - first) // each) if each else UNLIMITED)
         return min(answers)
 
     def longest_context(self, sequences: int, limit: int) -> int:
         """Most tokens that each of `sequences` can reach, up to `limit`; solved on the true curve by bisection."""
         return largest(lambda tokens: self.fits(sequences, tokens), limit)
 
+    def weight_terms(self, stage: Stage) -> dict[tuple[str, str], float]:
+        """Weights of a stage by (tensor group, format)."""
+        return stage_weight_terms(self.model, stage, self.layout, self.formats)
 
-#: Sequences or tokens where nothing grows with them.
-UNLIMITED = 10_000_000
+    def layer_terms(self, layer: Layer, tokens: int) -> Iterator[tuple[str, Numbers]]:
+        return layer_cache_terms(layer, self.rounded(tokens), self.layout, self.formats, self.engine.frees_windows)
+
+    def cache_terms(self, stage: Stage, sequences: int, tokens: int) -> dict[str, float]:
+        """Cache of a stage by what keeps it: full attention, windows, latents, states."""
+        shared = self.shared_prefix_tokens if self.shared_prefix_tokens < tokens else 0
+        terms: dict[str, float] = {}
+        for layer, count in stage.layers(self.model):
+            own = self.layer_terms(layer, tokens - shared)
+            once = self.layer_terms(layer, shared)
+            for (kind, bytes_each), (_, bytes_once) in zip(own, once, strict=True):
+                once_or_none = bytes_once if shared and sequences else 0.0
+                terms[kind] = terms.get(kind, 0.0) + count * (sequences * bytes_each + once_or_none)
+        return terms
 
 
 def largest(holds: Callable[[int], bool], limit: int) -> int:
@@ -212,13 +209,17 @@ def plan(
     formats: Formats,
     engine: Engine,
     *,
-    memory_bytes: float,
+    gpu: Gpu,
+    reserved_bytes: float,
     utilization: float,
     step_tokens: int,
     runtime_bytes: float | None = None,
+    shared_prefix_tokens: int = 0,
 ) -> MemoryPlan:
-    """The memory of one layout on GPUs of `memory_bytes`, of which the engine takes the share `utilization`."""
-    runtime = engine.context_bytes + (engine.communication_bytes if layout.num_gpus > 1 else 0.0)
+    """The memory of one layout on GPUs of one kind.
+
+    The engine takes the share `utilization` of what the driver does not reserve for itself.
+    """
     return MemoryPlan(
         model=model,
         layout=layout,
@@ -229,10 +230,11 @@ def plan(
             layout,
             formats,
             step_tokens=step_tokens,
-            sampler_rows=engine.max_sequences(memory_bytes),
+            sampler_rows=engine.max_sequences(gpu),
             sampler_copies=engine.sampler_copies,
         ),
-        runtime=runtime if runtime_bytes is None else runtime_bytes,
-        device=memory_bytes,
-        capacity=memory_bytes * utilization,
+        runtime=sum(runtime_terms(engine, layout.num_gpus).values()) if runtime_bytes is None else runtime_bytes,
+        device=max(gpu.memory_bytes - reserved_bytes, 0.0),
+        utilization=utilization,
+        shared_prefix_tokens=shared_prefix_tokens,
     )

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from app.calculations.architecture import Attention, Experts, LatentAttention, Layer, Model, Recurrent, Tensor
 from app.calculations.arrays import Numbers, larger, where
 from app.calculations.formats import Formats
-from app.calculations.memory import layer_cache_bytes, tensor_bytes
+from app.calculations.kv_cache import layer_cache_bytes
 from app.calculations.parallelism import Layout
+from app.calculations.weights import tensor_bytes
 
 #: FLOPs per state element and token of a recurrent layer: decay, outer-product update and read-out, two each
 #: (Mamba-2, arXiv:2405.21060, section 6).

@@ -9,6 +9,7 @@ from app.calculations import cost
 from app.calculations.energy import joules_per_token
 from app.calculations.estimate import Estimate, LayoutEstimate
 from app.calculations.explanation import layout_reason, strategy, verdict, warnings
+from app.calculations.memory import block_working_bytes, runtime_terms
 from app.calculations.operators import Pass, flops_by_component
 from app.calculations.remedies import remedies
 from app.calculations.roofline import Seconds
@@ -51,6 +52,7 @@ def results(found: Estimate) -> dict[str, Any]:
             "kv_cache": best.formats.kv_cache.name,
         },
         "memory_bytes_per_gpu": memory_results(best),
+        "memory_terms": memory_terms(best),
         "max_concurrency": best.max_concurrency,
         "max_context_tokens": best.max_context_tokens,
         "kv_cache_tokens": kv_cache_tokens(best),
@@ -111,12 +113,37 @@ def alternative(other: LayoutEstimate) -> dict[str, Any]:
 def memory_results(best: LayoutEstimate) -> dict[str, int]:
     plan = best.plan
     parts = {
-        "weights": round(best.weights),
-        "kv_cache": round(best.kv_cache),
+        "weights": round(best.load.weights),
+        "kv_cache": round(best.load.kv_cache),
         "activations": round(plan.activations),
         "runtime": round(plan.runtime),
     }
-    return {**parts, "total": sum(parts.values()), "capacity": round(plan.capacity), "device": round(plan.device)}
+    return {
+        **parts,
+        "total": sum(parts.values()),
+        "capacity": round(best.capacity),
+        "device": round(best.scenario.gpu.memory_bytes),
+    }
+
+
+def memory_terms(best: LayoutEstimate) -> list[dict[str, Any]]:
+    """What each part of the memory is made of, on the most loaded GPU."""
+    plan, scenario, layout = best.plan, best.scenario, best.layout
+    length = scenario.input_tokens + scenario.output_tokens
+    terms: list[tuple[str, str, float]] = [
+        ("weights", f"{group.replace('_', ' ')}, {name}", size)
+        for (group, name), size in plan.weight_terms(best.load.stage).items()
+    ]
+    per_replica = -(-best.resident // layout.dp)
+    terms += [("kv_cache", *term) for term in plan.cache_terms(best.load.stage, per_replica, length).items()]
+    blocks = block_working_bytes(plan.model, layout, best.formats, step_tokens=scenario.step_tokens)
+    widest = "widest block of a step" if plan.activations <= blocks else "logits of the sampler"
+    terms.append(("activations", widest, plan.activations))
+    if scenario.runtime_gib is None:
+        terms += [("runtime", *term) for term in runtime_terms(scenario.engine, layout.num_gpus).items()]
+    else:
+        terms.append(("runtime", "set by hand", plan.runtime))
+    return [{"part": part, "detail": detail, "bytes": round(size)} for part, detail, size in terms if size]
 
 
 def speed_results(best: LayoutEstimate) -> dict[str, Any]:

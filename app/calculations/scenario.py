@@ -167,9 +167,16 @@ class ServingInputs:
         group="precision", kind="choice", label="KV cache", default="auto",
         choices=choices("fp32", "bf16", "fp16", "fp8", "int8"),
         help="Format of cached keys and values. Automatic: 16-bit.")
+    value_precision: Any = declared(
+        group="precision", kind="choice", label="Cached values", default="auto",
+        choices=choices("fp32", "bf16", "fp16", "fp8", "int8", "int4"),
+        help="Format of cached values where it is not that of the keys. Automatic: the KV cache's.")
     input_tokens: Any = declared(
         group="workload", kind="integer", label="Prompt", default=1024, minimum=1, maximum=100_000_000,
         unit="tokens", help="Mean length of a prompt.")
+    shared_prefix_tokens: Any = declared(
+        group="engine", kind="integer", label="Shared prefix", default=0, minimum=0, maximum=100_000_000, unit="tokens",
+        help="First tokens that all prompts share (a system prompt): cached once per replica and computed once.")
     output_tokens: Any = declared(
         group="workload", kind="integer", label="Output", default=256, minimum=1, maximum=100_000_000,
         unit="tokens", help="Mean number of generated tokens.")
@@ -219,7 +226,9 @@ class ServingScenario:
     weight_precision: str = "auto"
     activation_precision: str = "auto"
     kv_precision: str = "auto"
+    value_precision: str = "auto"
     input_tokens: int = 1024
+    shared_prefix_tokens: int = 0
     output_tokens: int = 256
     #: None: saturated.
     concurrency: int | None = 16
@@ -232,6 +241,13 @@ class ServingScenario:
     price_usd_per_gpu_hour: float | None = None
 
     def __post_init__(self) -> None:
+        if self.shared_prefix_tokens >= self.input_tokens:
+            raise InvalidInput(
+                "shared_prefix_tokens",
+                f"Shared prefix: {self.shared_prefix_tokens:,} tokens leave nothing of a prompt of "
+                f"{self.input_tokens:,} tokens.",
+                f"0 to {self.input_tokens - 1:,}",
+            )
         by_hand = {name: getattr(self, name) for name in ("tp", "pp", "dp") if getattr(self, name)}
         product = prod(by_hand.values())
         if self.num_gpus and (self.num_gpus % product or (len(by_hand) == 3 and product != self.num_gpus)):
@@ -255,4 +271,4 @@ class ServingScenario:
 
     @property
     def step_tokens(self) -> int:
-        return self.max_batched_tokens or self.engine.step_tokens(self.gpu.memory_bytes)
+        return self.max_batched_tokens or self.engine.step_tokens(self.gpu)

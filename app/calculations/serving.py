@@ -48,9 +48,13 @@ def decode_seconds(
 def prefill_seconds(
     plan: MemoryPlan, machine: Machine, prompts: float, input_tokens: float, step_tokens: int, step_seconds: float
 ) -> Seconds:
-    """`prompts` whole prompts at once; each chunk of `step_tokens` beyond the first pays the step's overhead."""
-    work = Pass(sequences=prompts, new_tokens=input_tokens, cached_tokens=0)
-    chunks = max(1.0, prompts * input_tokens / step_tokens)
+    """`prompts` whole prompts at once, a shared prefix already cached.
+
+    Each chunk of `step_tokens` beyond the first pays the step's overhead.
+    """
+    shared = plan.shared_prefix_tokens
+    work = Pass(sequences=prompts, new_tokens=input_tokens - shared, cached_tokens=shared)
+    chunks = max(1.0, prompts * (input_tokens - shared) / step_tokens)
     host = step_host_seconds(plan.engine, prompts, plan.model.num_layers, step_seconds) * chunks
     return pass_seconds(forward_operators(plan.model, plan.layout, plan.formats, work), machine, host)
 
@@ -85,13 +89,14 @@ def closed_loop(
     context = input_tokens + output_tokens / 2
     decode = decode_seconds(plan, machine, max(1.0, running / stages), context, step_seconds)
     alone = prefill_seconds(plan, machine, 1, input_tokens, step_tokens, step_seconds)
-    together = max(1, min(running, step_tokens // input_tokens))
+    fresh = input_tokens - plan.shared_prefix_tokens
+    together = max(1, min(running, step_tokens // fresh))
     busy = prefill_seconds(plan, machine, together, input_tokens, step_tokens, step_seconds).total / together / stages
     first = plan.engine.request_seconds
     cycle = first + steps * decode.total + alone.total + (running - 1) * busy
     share = min(running * busy / cycle, 1.0)
     others = (running - 1) / running
-    chunks = -(-input_tokens // step_tokens)
+    chunks = -(-fresh // step_tokens)
     if steps:
         step = decode.total + running * busy / steps
         ttft = first + alone.total + others * (decode.total * chunks + (0.5 + share) * (step + busy * share))

@@ -265,7 +265,7 @@ def test_the_cache_is_that_much_above_the_core(calculator: AdvancedCalculator, n
 
 @pytest.mark.parametrize(
     ("name", "ours", "exact"),
-    [("meta-llama/Llama-3.1-8B-Instruct", 8, 0.8), ("meta-llama/Llama-3.1-70B-Instruct", 40, 1.6)],
+    [("meta-llama/Llama-3.1-8B-Instruct", 8, 0.8), ("meta-llama/Llama-3.1-70B-Instruct", 40, 1.7)],
 )
 def test_activations_are_that_much_above_the_working_set(
     calculator: AdvancedCalculator, name: str, ours: float, exact: float

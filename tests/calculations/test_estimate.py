@@ -69,7 +69,7 @@ def test_one_output_token_has_no_time_per_output_token():
 
 def test_a_model_too_large_says_by_how_much_and_what_would_fit():
     found = answer(model="meta-llama/Llama-3.1-70B-Instruct", num_gpus=1)
-    assert not found["fits"] and found["verdict"].startswith("Does not fit: 70.8 GiB too much per GPU")
+    assert not found["fits"] and found["verdict"].startswith("Does not fit: 71.2 GiB too much per GPU")
     assert value(found, "ttft_ms") is None and found["max_concurrency"] == 0
     assert "Store the weights in int4." in found["remedies"]
     assert "Use 4 GPUs (TP 4)." in found["remedies"]
@@ -108,7 +108,7 @@ def test_overrides_replace_what_was_calibrated():
     assert value(eager, "tpot_ms") - value(base, "tpot_ms") > 45
     assert answer(runtime_gib=10.0)["memory_bytes_per_gpu"]["runtime"] == 10 * 1024**3
     assert answer(memory_utilization=0.5)["memory_bytes_per_gpu"]["capacity"] == pytest.approx(
-        0.5 * catalog.gpu("h100-sxm").memory_bytes, abs=1
+        0.5 * (catalog.gpu("h100-sxm").memory_bytes - catalog.hardware().driver_bytes), abs=1
     )
     assert value(answer(bandwidth_efficiency=0.4), "tpot_ms") > 1.5 * value(base, "tpot_ms")
 

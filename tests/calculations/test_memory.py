@@ -8,8 +8,10 @@ from app import catalog
 from app.calculations import estimate
 from app.calculations.estimate import GIB, formats_of, memory_plan
 from app.calculations.formats import resolve
-from app.calculations.memory import largest, layer_cache_bytes, stage_weight_bytes, stages
+from app.calculations.kv_cache import layer_cache_bytes
+from app.calculations.memory import largest
 from app.calculations.parallelism import Layout
+from app.calculations.weights import stage_weight_bytes, stages
 from tests.calculations.worlds import scenario
 
 H100 = catalog.gpu("h100-sxm")

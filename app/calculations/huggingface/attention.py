@@ -9,7 +9,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.huggingface.config import Config
 from app.calculations.huggingface.family import Family
 from app.calculations.huggingface.mixers import window_size
-from app.calculations.huggingface.schedule import LayerPlan
+from app.calculations.huggingface.schedule_plan import LayerPlan
 from app.calculations.huggingface.tensors import Tensors, column, norm, replicated, row, vector
 
 

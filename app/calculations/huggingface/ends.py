@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.calculations.architecture import Tensor
 from app.calculations.huggingface.config import Config
 from app.calculations.huggingface.family import Family
+from app.calculations.huggingface.layer_extras import embeds_by_layer
 from app.calculations.huggingface.tensors import Tensors, column, norm, replicated, vector
 
 
@@ -24,12 +25,17 @@ def embedding_tensors(config: Config, family: Family, norms: str, hidden: int, v
         tensors += replicated("project_in", "other", hidden, width) + replicated("project_out", "other", width, hidden)
     if family.embedding_norm:
         tensors += norm("embedding_norm", norms, hidden)
-    per_layer = config.integer("hidden_size_per_layer_input", minimum=0) if family.special == "gemma4" else None
+    per_layer = config.integer("hidden_size_per_layer_input", minimum=0) if embeds_by_layer(family) else None
     if per_layer:
         rows = config.size("vocab_size_per_layer_input")
         tensors += (Tensor("embed_tokens_per_layer", "embedding", (rows, layers * per_layer), "table", 1, rows, 0),)
         tensors += replicated("per_layer_model_projection", "other", layers * per_layer, hidden)
         tensors += norm("per_layer_projection_norm", "rms", per_layer)
+    if family.special == "gemma3n":
+        # AltUp: into the other streams, and back out of them.
+        streams = config.size("altup_num_inputs") - 1
+        tensors += replicated("altup_projections", "other", streams * hidden, hidden)
+        tensors += replicated("altup_unembed_projections", "other", streams * hidden, hidden)
     return tensors
 
 

@@ -24,6 +24,8 @@ class Family:
     mlp_bias: str | bool = "mlp_bias"
     head_bias: str | bool = False
     gated: str | bool = True
+    #: Whether lm_head is the embedding table.
+    ties: str | bool = "tie_word_embeddings"
     #: Learned position table of max_position + offset rows; None where positions are rotary or ALiBi.
     position_offset: int | None = None
     #: A window applies to all layers but each n-th; 0: to all layers.

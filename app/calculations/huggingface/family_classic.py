@@ -106,3 +106,28 @@ STARCODER2 = Family(
     mlp_bias="use_bias",
     defaults={**TIED, "use_bias": True, "num_key_value_heads": 2},
 )
+#: Persimmon (and Fuyu): biases everywhere, LayerNorms on queries and keys, squared ReLU.
+PERSIMMON = Family(
+    **PLAIN_BIASED,  # type: ignore[arg-type]
+    qk_norm="head",
+    qk_norm_when="use_qk_norm",
+    defaults={**UNTIED, "use_qk_norm": True},
+)
+#: BioGPT: OPT's position table. XGLM: sinusoids, no table.
+BIOGPT = Family(**PLAIN_BIASED, position_offset=2, defaults={**TIED, "max_position_embeddings": 1024})  # type: ignore[arg-type]
+XGLM = Family(**PLAIN_BIASED, defaults=TIED)  # type: ignore[arg-type]
+#: Jais 2: biases by key.
+JAIS2 = Family(norm="layer", gated=False, defaults={**UNTIED, "attention_bias": True, "mlp_bias": True})
+#: nanochat: norms without parameters, plain MLP.
+NANOCHAT = Family(norm="none", gated=False, qkv_bias=False, output_bias=False, mlp_bias=False, defaults=UNTIED)
+#: FlexOlmo: OLMo 2 with experts.
+FLEX_OLMO = relative(OLMO2, defaults={"num_experts": 7, "num_experts_per_tok": 5})
+#: OLMo hybrid: gated delta nets with OLMo 2's attention on each 4th layer.
+OLMO_HYBRID = Family(
+    qk_norm="width",
+    mlp_bias=False,
+    recurrent="delta",
+    defaults={**UNTIED, "full_attention_interval": 4, "linear_conv_kernel_dim": 4},
+)
+#: StableLM alpha (GPT-NeoX's norms and parallel blocks, gated MLP, no biases but the norms').
+STABLELM_ALPHA = Family(norm="layer", qkv_bias=False, output_bias=False, mlp_bias=False, defaults=UNTIED)

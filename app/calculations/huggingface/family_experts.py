@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.calculations.huggingface.family import UNTIED, Family, relative
+from app.calculations.huggingface.family import TIED, UNTIED, Family, relative
 
 MLA = {"kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128}
 #: DeepSeek-V2/V3 (arXiv:2405.04434, 2412.19437): latent attention, first layers dense, shared experts.
@@ -50,6 +50,7 @@ DEEPSEEK_V4 = Family(
 KIMI_LINEAR = relative(
     DEEPSEEK,
     recurrent="kda",
+    ties=False,
     defaults={
         "q_lora_rank": None,
         "n_shared_experts": 1,
@@ -116,6 +117,7 @@ MLLAMA = Family(
     output_bias=False,
     mlp_bias=False,
     special="mllama",
+    ties=False,
     defaults={**UNTIED, "num_key_value_heads": 8},
 )
 
@@ -153,3 +155,38 @@ STEP3 = Family(
 )
 #: DBRX: LayerNorms without bias, gated experts in every layer.
 DBRX = Family(norm="layer_no_bias", qkv_bias=False, output_bias=False, mlp_bias=False, defaults=UNTIED)
+#: LongCat-Flash: two attentions and two dense MLPs a layer beside one mixture; some experts do nothing.
+LONGCAT = Family(
+    layer_norms=("input_layernorm_0", "input_layernorm_1", "post_attention_layernorm_0", "post_attention_layernorm_1"),
+    qkv_bias=False,
+    output_bias="attention_bias",
+    mlp_bias=False,
+    special="longcat",
+    ignored=("attention_method",),
+    defaults={**UNTIED, **MLA, "q_lora_rank": 1536, "zero_expert_num": 256, "num_experts_per_tok": 12},
+)
+#: MiniMax-Text-01 and M1: lightning attention, softmax attention on each 8th layer.
+MINIMAX = Family(
+    qkv_bias=False,
+    output_bias=False,
+    mlp_bias=False,
+    recurrent="lightning",
+    ignored=("postnorm", "shared_moe_mode"),
+    defaults={**UNTIED, "num_key_value_heads": 8, "num_experts_per_tok": 2},
+)
+#: JetMoE: experts for queries and outputs of attention too.
+JETMOE = Family(
+    qkv_bias=False,
+    output_bias=False,
+    mlp_bias=False,
+    special="jetmoe",
+    defaults={**TIED, "num_experts": 8, "num_experts_per_tok": 2},
+)
+#: Ling and Ring (Bailing): biases by key, first layers dense, shared experts.
+BAILING_MOE = Family(
+    qkv_bias="use_qkv_bias",
+    output_bias="use_bias",
+    mlp_bias="use_bias",
+    ignored=("norm_head", "multi_gate", "moe_router_enable_expert_bias", "norm_softmax"),
+    defaults={**UNTIED, "use_qkv_bias": False, "use_bias": False, "n_shared_experts": 0, "first_k_dense_replace": 0},
+)

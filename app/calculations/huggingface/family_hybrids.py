@@ -53,6 +53,7 @@ NEMOTRON_H = Family(
     output_bias=False,
     recurrent="mamba2",
     special="one_block",
+    ties=False,
     defaults={
         **UNTIED,
         "num_key_value_heads": 8,
@@ -92,3 +93,13 @@ LFM2 = Family(
 
 #: Falcon-H1: attention and Mamba-2 side by side in each layer.
 FALCON_H1 = relative(BAMBA, special="parallel_mamba", defaults={"mamba_rms_norm": False, "mamba_head_dim": None})
+
+#: RecurrentGemma (Griffin, arXiv:2402.19427): real-gated linear recurrences, local attention on each 3rd layer.
+RECURRENT_GEMMA = Family(
+    output_bias=True,
+    mlp_bias=True,
+    recurrent="rglru",
+    special="recurrent_gemma",
+    ignored=("w_init_variance_scale", "final_w_init_variance_scale", "logits_soft_cap"),
+    defaults={**TIED, "num_key_value_heads": 1, "sliding_window": 2048, "conv1d_width": 4},
+)

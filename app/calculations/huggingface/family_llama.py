@@ -147,3 +147,27 @@ EXAONE4 = Family(
     full_every=4,
     defaults={**UNTIED, "sliding_window": 4096},
 )
+#: Mixtures with Qwen3's query/key norm: EXAONE-MoE, HunYuan 3, Mellum, Flint.
+NORMED = Family(qk_norm="head", qkv_bias=False, output_bias=False, mlp_bias=False, defaults=UNTIED)
+#: BitNet: norms before o_proj and down_proj too.
+BITNET = relative(LLAMA, mlp_bias=False, special="bitnet", defaults=TIED)
+#: HyperCLOVA X SEED: use_post_norm adds a norm behind each block.
+HYPERCLOVAX = relative(LLAMA, mlp_bias="mlp_bias")
+#: Gemma 3n: AltUp (four streams), LAuReL, per-layer embeddings, the last layers share a cache.
+GEMMA3N = relative(
+    GEMMA3,
+    special="gemma3n",
+    full_every=5,
+    defaults={
+        "vocab_size": 262_400,
+        "vocab_size_per_layer_input": 262_144,
+        "hidden_size_per_layer_input": 256,
+        "sliding_window": 512,
+        "num_kv_shared_layers": 15,
+        "altup_num_inputs": 4,
+        "laurel_rank": 64,
+        "num_key_value_heads": 2,
+    },
+)
+#: DeciLM's search (Llama-Nemotron Super and Ultra): each layer has blocks of its own sizes, or none.
+NEMOTRON_NAS = relative(LLAMA, special="block_configs", ignored=("num_key_value_heads", "intermediate_size"))

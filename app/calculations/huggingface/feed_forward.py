@@ -6,7 +6,7 @@ from app.calculations.architecture import Experts, FeedForward, Tensor
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface.config import Config
 from app.calculations.huggingface.family import Family
-from app.calculations.huggingface.schedule import LayerPlan
+from app.calculations.huggingface.schedule_plan import LayerPlan
 from app.calculations.huggingface.tensors import Tensors, column, replicated, row, vector
 
 
@@ -37,13 +37,14 @@ def dense_width(config: Config, family: Family) -> int:
 
 def dense(config: Config, family: Family, plan: LayerPlan) -> FeedForward:
     """The dense MLP of a layer."""
-    hidden, width = config.size("hidden_size"), dense_width(config, family)
+    hidden, width = config.size("hidden_size"), plan.width or dense_width(config, family)
     if family.special == "gemma4" and config.flag("use_double_wide_mlp") and not plan.owns_cache:
         # Gemma 4 E2B: layers that share another's cache have an MLP of twice the width.
         width *= 2
     if family.special == "lfm2":
         width = lfm2_width(config, width)
-    if family.special == "qwen":
+    if family.special in ("qwen", "recurrent_gemma"):
+        # Both halves of a gated MLP count in their intermediate_size.
         width //= 2
     gated = config.rule(family.gated)
     bias = config.rule(family.mlp_bias)
@@ -84,10 +85,15 @@ def experts(config: Config, family: Family) -> Experts:
             f"{config.spelled('num_experts_per_tok')} is {used} of {count} experts",
             f"1 to {count}",
         )
+    idle = config.integer("zero_expert_num", minimum=0) or 0
+    if idle:
+        # LongCat-Flash: the router may choose experts that do nothing; on average this many of the others run.
+        config.ignore("zero_expert_type")
+        used = max(round(used * count / (count + idle)), 1)
     width = config.integer("moe_intermediate_size") or config.size("intermediate_size")
     gated, bias = config.rule(family.gated), config.rule(family.mlp_bias)
     latent = config.integer("moe_latent_size")
-    tensors = replicated("router", "router", count, hidden, bias=family.router_bias)
+    tensors = replicated("router", "router", count + idle, hidden, bias=family.router_bias)
     if family.special == "gemma4":
         tensors += vector("router_scale", "router", hidden) + vector("per_expert_scale", "router", count)
     if latent is not None:

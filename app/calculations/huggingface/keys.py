@@ -6,7 +6,7 @@ from __future__ import annotations
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "hidden_size": ("hidden_size", "n_embd", "n_embed", "d_model", "model_dim"),
     "num_hidden_layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
-    "num_attention_heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
+    "num_attention_heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads"),
     "num_key_value_heads": (
         "num_key_value_heads",
         "num_kv_heads",
@@ -62,9 +62,17 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     ),
     "first_k_dense_replace": ("first_k_dense_replace", "num_dense_layers"),
     "attention_bias": ("attention_bias", "attn_bias"),
-    "sliding_window": ("sliding_window", "attention_chunk_size", "sliding_window_size", "window_size"),
+    "kinds_of_attention": ("attn_type_list", "attention_type_list"),
+    "sliding_window": (
+        "sliding_window",
+        "attention_chunk_size",
+        "sliding_window_size",
+        "window_size",
+        "attention_window_size",
+    ),
     "sliding_window_pattern": ("sliding_window_pattern", "_sliding_window_pattern"),
     "layer_types": ("layer_types", "layers_block_type", "attention_layers"),
+    "block_types": ("block_types", "_block_types"),
     "num_nextn_predict_layers": ("num_nextn_predict_layers", "mtp_num_hidden_layers", "mtp_num_layers"),
     "sliding_attention_heads": ("swa_num_attention_heads", "num_sliding_attention_heads"),
     "use_qk_norm": ("use_qk_norm", "qk_layernorm", "add_qk_norm"),

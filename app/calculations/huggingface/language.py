@@ -6,11 +6,16 @@ from collections.abc import Mapping
 
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface.config import Config, shown
-from app.calculations.huggingface.families import FAMILIES, NOT_CAUSAL
+from app.calculations.huggingface.families import FAMILIES
 from app.calculations.huggingface.keys import TEXT_CONFIGS
+from app.calculations.huggingface.not_causal import NOT_CAUSAL
 
 #: Keys that a multimodal config states for its language model too.
 INHERITED = ("torch_dtype", "dtype", "quantization_config", "compression_config", "quantization")
+#: Wrappers whose class ties by the language model's key, by their own only, or by either (transformers 5.23).
+TIED_BY_TEXT_CONFIG = ("llama4",)
+TIED_BY_WRAPPER = ("gemma3", "gemma4", "idefics3", "qwen3_5", "qwen3_5_moe", "qwen3_vl", "qwen3_vl_moe", "smolvlm")
+TIED_BY_EITHER = ("glm4v", "glm4v_moe", "llava", "llava_onevision", "qwen2_5_vl", "qwen2_vl")
 #: Class names that end so are no causal language models.
 OTHER_TASKS = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForSpeechSeq2Seq", "EncoderModel")
 
@@ -31,9 +36,20 @@ def language_part(config: Mapping[str, object]) -> tuple[str, str, dict[str, obj
         model_type = model_type_of(values) or model_type
     else:
         raise InvalidInput("config.text_config", "text_config is nested too deep", "at most 3 levels")
-    if isinstance(tied, bool):
-        values["tie_word_embeddings"] = tied
+    if any(isinstance(config.get(key), Mapping) for key in TEXT_CONFIGS):
+        settle_tie(values, outer_type, tied)
     return outer_type, model_type, values
+
+
+def settle_tie(values: dict[str, object], outer_type: str, tied: object) -> None:
+    """tie_word_embeddings of a wrapped language model, given the wrapper's key."""
+    if outer_type in TIED_BY_TEXT_CONFIG:
+        return
+    if outer_type in TIED_BY_WRAPPER:
+        values.pop("tie_word_embeddings", None)
+    if isinstance(tied, bool):
+        inner = values.get("tie_word_embeddings") is True and outer_type in TIED_BY_EITHER
+        values["tie_word_embeddings"] = tied or inner
 
 
 def model_type_of(values: Mapping[str, object]) -> str:

@@ -90,9 +90,21 @@ def mixer_names(config: Config, family: Family, count: int) -> list[str]:
     if family.special == "jamba":
         period = config.size("attn_layer_period")
         return every(count, period, config.size("attn_layer_offset", minimum=0), "full", "linear")
+    if family.special == "recurrent_gemma":
+        return griffin_mixers(config, count)
     if family.recurrent:
         return hybrid_mixers(config, count)
     return windowed_mixers(config, family, count)
+
+
+def griffin_mixers(config: Config, count: int) -> list[str]:
+    """RecurrentGemma repeats block_types."""
+    kinds = config.items("block_types") or ["recurrent", "recurrent", "attention"]
+    names = {"recurrent": "linear", "attention": "sliding"}
+    for kind in kinds:
+        if not isinstance(kind, str) or kind not in names:
+            raise InvalidInput("config.block_types", f"block_types holds {shown(kind)}", "recurrent or attention")
+    return [names[str(kinds[i % len(kinds)])] for i in range(count)]
 
 
 def hybrid_mixers(config: Config, count: int) -> list[str]:
@@ -103,6 +115,11 @@ def hybrid_mixers(config: Config, count: int) -> list[str]:
         # Kimi-Linear counts layers from 1.
         full = {config.checked(field, entry, 1, count) - 1 for entry in linear["full_attn_layers"]}
         return ["full" if i in full else "linear" for i in range(count)]
+    # MiniMax-Text-01: 1 for softmax attention.
+    kinds = config.items("kinds_of_attention")
+    if kinds is not None:
+        kinds = config.items("kinds_of_attention", count) or []
+        return ["full" if kind else "linear" for kind in kinds]
     for meaning in ("attn_layer_indices", "full_attn_idxs"):
         chosen = config.indices(meaning, count - 1)
         if chosen is not None:

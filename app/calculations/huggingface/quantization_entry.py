@@ -13,6 +13,8 @@ from app.calculations.huggingface.patterns import Patterns
 from app.calculations.huggingface.schemes import Scheme
 from app.calculations.precision import Precision
 
+#: Lists of modules that stay wide.
+KEPT = ("modules_to_not_convert", "ignored_layers", "ignore", "exclude_modules", "skip_modules")
 #: Keys that change no byte of the weights: how they were found, how they are computed with, the cache.
 IRRELEVANT = frozenset(
     """

@@ -94,7 +94,8 @@ def float_scheme(weights: Entry, bits: int, strategy: str, group: int) -> Scheme
         return rows_scaled(named(bits, floating=True), bits, "fp8", FP16_BITS)
     if strategy == "group" and group:
         return Scheme(named(bits, floating=True), bits, "fp8", 1, group, FP16_BITS)
-    return fp8_tensor(2)
+    # Scales of the weight and of its input in the model's 16 bits.
+    return Scheme(named(bits, floating=True), bits, "fp8", 0, 0, tensor_bits=2 * FP16_BITS)
 
 
 def block_structure(weights: Entry) -> tuple[int, int]:
@@ -115,7 +116,9 @@ def integer_scheme(weights: Entry, bits: int, strategy: str, group: int, layout:
     symmetric = weights.flag("symmetric", True)
     stored = 8.0 if layout in BYTE_FORMATS else 32 / (32 // bits)
     if "24" in layout:
-        config.warn(f"Format {shown(layout)} is 2:4 sparse: half of the values and 2 bits of place for each are assumed")
+        config.warn(
+            f"Format {shown(layout)} is 2:4 sparse: half of the values and 2 bits of place for each are assumed"
+        )
         stored = (stored + 2) / 2
     if strategy == "tensor":
         return Scheme(named(bits), stored, "int8" if bits == 8 else "int4", 0, 0, 2 * FP16_BITS)

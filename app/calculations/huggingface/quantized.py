@@ -56,6 +56,4 @@ def stored_ends(tensors: Tensors, recipe: Recipe) -> Tensors:
             return recipe.stored(tensor, (tensor.name,))
         return None
 
-    return tuple(
-        replace(tensor, stored=found) if (found := own(tensor)) is not None else tensor for tensor in tensors
-    )
+    return tuple(replace(tensor, stored=found) if (found := own(tensor)) is not None else tensor for tensor in tensors)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.calculations.architecture import Block, Layer, Model
-from app.calculations.huggingface.attention import attention
+from app.calculations.architecture import Layer, Model
 from app.calculations.huggingface.checkpoint import checkpoint_precision
 from app.calculations.huggingface.config import Config
 from app.calculations.huggingface.ends import embedding_tensors, head_tensors
 from app.calculations.huggingface.families import CUSTOM, FAMILIES
 from app.calculations.huggingface.family import Family
-from app.calculations.huggingface.feed_forward import dense, experts
 from app.calculations.huggingface.language import language_part, warn_of_assumptions
+from app.calculations.huggingface.layers import layer
 from app.calculations.huggingface.quantization import quantization
 from app.calculations.huggingface.quantized import stored_ends, stored_layers
-from app.calculations.huggingface.recurrent import recurrent
-from app.calculations.huggingface.schedule import LayerPlan, layer_plans
-from app.calculations.huggingface.tensors import Tensors, norm, replicated, vector
+from app.calculations.huggingface.schedule import layer_plans
+from app.calculations.huggingface.schedule_plan import LayerPlan
 from app.calculations.huggingface.towers import tower_params
 
 #: Keys that a model may state without using them (the dense width where all layers have experts ...).
 RESTATED = (
+    "tie_word_embeddings",
     "conv_cache_length",
     "full_attn_idxs",
     "mamba_d_ssm",
@@ -43,6 +42,7 @@ RESTATED = (
     "shared_expert_intermediate_size",
     "ssm_expand",
     "vocab_size_per_layer_input",
+    "use_post_norm",
 )
 NORMS = ("rms", "layer", "layer_no_bias", "none")
 
@@ -64,7 +64,7 @@ def read_config(config: Mapping[str, object], *, name: str, source: str = "") ->
         if plan not in made:
             made[plan] = layer(reader, family, norms, plan)
     hidden, vocab = reader.size("hidden_size"), reader.size("vocab_size")
-    tied = reader.flag("tie_word_embeddings")
+    tied = reader.rule(family.ties)
     embedding = embedding_tensors(reader, family, norms, hidden, vocab, len(plans))
     head = head_tensors(reader, family, norms, hidden, vocab, tied)
     layers = tuple(made[plan] for plan in plans)
@@ -116,74 +116,3 @@ def norm_kind(config: Config, family: Family) -> str:
     if family.norm != "key":
         return family.norm
     return config.choice("norm", NORMS) or "rms"
-
-
-def layer(config: Config, family: Family, norms: str, plan: LayerPlan) -> Layer:
-    """The layer that a plan asks for."""
-    hidden = config.size("hidden_size")
-    blocks: list[Block] = []
-    if plan.mixer in ("full", "sliding", "cross", "both"):
-        blocks.append(attention(config, family, plan))
-    if plan.mixer in ("linear", "both"):
-        blocks.append(recurrent(config, family))
-    if plan.feed_forward in ("dense", "both"):
-        blocks.append(dense(config, family, plan))
-    if plan.feed_forward in ("experts", "both"):
-        blocks.append(experts(config, family))
-    tensors: Tensors = ()
-    for norm_name in layer_norm_names(config, family, plan):
-        tensors += norm(norm_name, norms, hidden)
-    return Layer(tuple(blocks), tensors + layer_extras(config, family, plan, hidden))
-
-
-def layer_norm_names(config: Config, family: Family, plan: LayerPlan) -> tuple[str, ...]:
-    """Norms of a layer; keys decide for Falcon and StableLM whether a parallel block has one or two."""
-    names = family.layer_norms
-    if family.special == "falcon":
-        count = config.integer("num_ln_in_parallel_attn") or (2 if config.flag("new_decoder_architecture") else 1)
-        parallel = config.flag("parallel_attn") or config.flag("new_decoder_architecture")
-        return names[:count] if parallel else names
-    if family.special == "parallel" and config.flag("use_parallel_residual"):
-        return names[:1]
-    if plan.feed_forward == "both":
-        # Gemma 4: experts beside a dense MLP, each with norms of its own.
-        return (
-            *names,
-            "post_feedforward_layernorm_1",
-            "post_feedforward_layernorm_2",
-            "pre_feedforward_layernorm_2",
-        )
-    return names
-
-
-def layer_extras(config: Config, family: Family, plan: LayerPlan, hidden: int) -> Tensors:
-    """What stands around a layer's blocks beside norms."""
-    if family.special == "deepseek_v4":
-        streams = config.size("hc_mult")
-        return hyper_connection("attn_hc", "attention", streams, hidden) + hyper_connection(
-            "ffn_hc", "mlp", streams, hidden
-        )
-    if plan.mixer == "cross":
-        return vector("cross_attn_attn_gate", "attention", 1) + vector("cross_attn_mlp_gate", "attention", 1)
-    if family.special == "xielu":
-        # Apertus: the activation has two parameters.
-        return vector("xielu_alpha", "mlp", 2)
-    per_layer = config.integer("hidden_size_per_layer_input", minimum=0) if family.special == "gemma4" else None
-    if per_layer:
-        # Gemma 4 E2B and E4B: each layer mixes in an embedding of its own.
-        return (
-            replicated("per_layer_input_gate", "other", per_layer, hidden)
-            + replicated("per_layer_projection", "other", hidden, per_layer)
-            + norm("post_per_layer_input_norm", "rms", hidden)
-        )
-    return ()
-
-
-def hyper_connection(name: str, group: str, streams: int, hidden: int) -> Tensors:
-    """DeepSeek-V4's hyper-connection: mixes `streams` residual streams before and after a block."""
-    outputs = (2 + streams) * streams
-    return (
-        replicated(f"{name}_fn", group, outputs, streams * hidden)
-        + vector(f"{name}_base", group, outputs)
-        + vector(f"{name}_scale", group, 3)
-    )

@@ -8,6 +8,7 @@ from app.calculations.architecture import Recurrent
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface.config import Config
 from app.calculations.huggingface.family import Family
+from app.calculations.huggingface.recurrent_rare import lightning_attention, real_gated_recurrence
 from app.calculations.huggingface.tensors import column, norm, replicated, row, vector
 
 SSM = "state_space"
@@ -213,4 +214,6 @@ MAKERS: dict[str, Callable[[Config, Family], Recurrent]] = {
     "delta": gated_delta_net,
     "kda": kimi_delta_attention,
     "short_conv": short_convolution,
+    "lightning": lightning_attention,
+    "rglru": real_gated_recurrence,
 }

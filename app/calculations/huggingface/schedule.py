@@ -6,32 +6,13 @@ equal plans are the same layer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from app.calculations.errors import InvalidInput
+from app.calculations.huggingface.block_configs import block_config_plans
 from app.calculations.huggingface.config import Config, shown
 from app.calculations.huggingface.family import Family
 from app.calculations.huggingface.mixers import compression_rates, mixer_names, named_types
+from app.calculations.huggingface.schedule_plan import LayerPlan
 from app.calculations.huggingface.sparsity import feed_forward_names
-
-
-@dataclass(frozen=True, slots=True)
-class LayerPlan:
-    """What one layer is made of, before any size is known."""
-
-    #: "full", "sliding", "linear" (recurrent), "cross", "both" (attention beside a recurrent block) or "none".
-    mixer: str = "full"
-    #: "dense", "experts", "both", "none".
-    feed_forward: str = "dense"
-    #: False where the layer reads the cache of an earlier one.
-    owns_cache: bool = True
-    #: False where the layer uses another layer's choice of tokens (sparse attention).
-    own_index: bool = True
-    #: Tokens per cached row beyond the window (DeepSeek-V4).
-    compression: int = 0
-    #: Key/value heads where they differ by layer.
-    kv_heads: int | None = None
-
 
 #: Nemotron-H: each layer is one block.
 ONE_BLOCK_TYPES = {
@@ -50,6 +31,8 @@ def layer_plans(config: Config, family: Family) -> tuple[LayerPlan, ...]:
     count = layer_count(config, family)
     if family.special == "one_block":
         return one_block_plans(config, count)
+    if family.special == "block_configs":
+        return block_config_plans(config, count)
     mixers = mixer_names(config, family, count)
     feed_forwards = feed_forward_names(config, family, count)
     kv_heads = kv_heads_per_layer(config, count)
