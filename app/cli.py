@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
-from app import catalog, config_file, facts, json_text, text_report, validation
+from app import catalog, config_file, facts, json_text, model_source, own, text_report, user_data, validation
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input
-from app.calculations.scenario import GROUPS
+from app.calculations.scenario import CUSTOM, GROUPS
 from app.config import InvalidSetting, settings
+from app.hub import Hub
+from app.model_source import Found
 from app.run_log import Run, RunLog
 from app.runs import estimate_run
 from app.scenarios import ALL_INPUTS
+from app.user_data import UserData
 from app.version import APP_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 BAD_INPUT = 2
+
+Answer = TypeVar("Answer")
 
 
 class Program(click.Group):
@@ -96,7 +102,7 @@ def option_name(name: str) -> str:
 def metavar(declared: Input) -> str:
     """What stands for the value in the help: N, N|saturated, X, NAME, true|false."""
     kinds = {"integer": "N", "number": "X", "choice": "NAME", "name": "NAME", "flag": "true|false"}
-    word = "NAME|CONFIG.json" if declared.catalogue == "models" else kinds[declared.kind]
+    word = "NAME|CONFIG.json|OWNER/NAME" if declared.catalogue == "models" else kinds[declared.kind]
     return "|".join((word, *declared.words))
 
 
@@ -121,8 +127,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(APP_VERSION, message="%(version)s")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Memory, speed, energy and cost of serving large language models."""
+    ctx.with_resource(user_data.using(UserData(own_setting("DATA_DIR"))))
 
 
 @main.command(cls=GroupedCommand)
@@ -134,7 +142,9 @@ def estimate(as_json: bool, **options: str | None) -> None:
     What is left out is automatic or has the default in brackets.
     """
     raw = {name: text for name, text in options.items() if text is not None}
-    model = config_file.read_model(raw["model"]) if config_file.is_path(raw.get("model", "")) else None
+    named = raw.get("model", "").strip()
+    found = found_model(named) if named and named.lower() != CUSTOM else None
+    model = found.model if found and found.config is not None else None
     run = estimate_run(raw, source="cli", model=model)
     if model is not None:  # The log says what would be typed to repeat the run.
         run = dataclasses.replace(run, inputs={**run.inputs, "model": raw["model"]})
@@ -148,30 +158,109 @@ def estimate(as_json: bool, **options: str | None) -> None:
             click.echo(f"\nRun {run.run_id}")
 
 
+def saving_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What can be done with an entry beside showing it."""
+    for option in (
+        click.option("--replace", is_flag=True, help="With --save: in place of what has that name."),
+        click.option("--export", "do_export", is_flag=True, help="Print the file that was saved under NAME."),
+        click.option("--delete", "do_delete", is_flag=True, help="Delete what was saved under NAME."),
+        click.option("--save", "save_as", metavar="NAME", help="Save it under a name, as one's own."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("name", required=False)
+@saving_options
 @json_option
-def model(name: str | None, as_json: bool) -> None:
-    """Facts about the model NAME, a preset, an alias or the path of a config.json; or the list of presets."""
+def model(
+    name: str | None, save_as: str | None, do_delete: bool, do_export: bool, replace: bool, as_json: bool
+) -> None:
+    """Facts about the model NAME, or the list of models.
+
+    NAME is a preset, an alias, a saved model, the path of a config.json, or the id of a model on the hub
+    (owner/name), which is asked only for what has no other meaning.
+    """
+    check_saving(name, save_as, do_delete, do_export, replace)
     if name is None:
         rows = [facts.model_row(entry) for entry in catalog.models().values()]
         show([json_text.write({"models": rows}, indent=2)] if as_json else text_report.models(rows))
         return
-    found = facts.model_facts(config_file.read_model(name) if config_file.is_path(name) else catalog.model(name))
-    show([json_text.write(found, indent=2)] if as_json else text_report.model(found))
+    if do_delete or do_export:
+        saved(own.delete_model if do_delete else own.export_model, name, as_json)
+        return
+    found = found_model(name)
+    shown = found.model
+    if save_as is not None:
+        if found.config is None:
+            raise InvalidInput("name", f"{name!r} is in the list already.", "a config.json, or an id of the hub")
+        source = found.model.source
+        shown = on_disk(lambda: own.save_model(save_as, source, found.config or {}, replace=replace)).model
+        click.echo(f"Saved as {shown.name!r}.", err=True)
+    document = facts.model_facts(shown)
+    show([json_text.write(document, indent=2)] if as_json else text_report.model(document))
 
 
 @main.command()
 @click.argument("name", required=False)
+@saving_options
 @json_option
-def gpu(name: str | None, as_json: bool) -> None:
-    """Facts about the accelerator NAME, or the list of accelerators."""
+def gpu(name: str | None, save_as: str | None, do_delete: bool, do_export: bool, replace: bool, as_json: bool) -> None:
+    """Facts about the accelerator NAME, or the list of accelerators.
+
+    With --save, NAME is the path of a JSON file with the inputs of a custom accelerator, as --export prints it.
+    """
+    check_saving(name, save_as, do_delete, do_export, replace)
     if name is None:
         rows = [facts.gpu_facts(one) for one in catalog.gpus().values()]
         show([json_text.write({"gpus": rows}, indent=2)] if as_json else text_report.gpus(rows))
         return
-    found = facts.gpu_facts(catalog.gpu(name))
-    show([json_text.write(found, indent=2)] if as_json else text_report.gpu(found))
+    if do_delete or do_export:
+        saved(own.delete_gpu if do_delete else own.export_gpu, name, as_json)
+        return
+    if save_as is not None:
+        inputs, path = config_file.read_object(name, "name", "a JSON file with the inputs of a custom accelerator")
+        shown = on_disk(lambda: own.save_gpu(save_as, f"described in {path}", inputs, replace=replace)).gpu
+        click.echo(f"Saved as {shown.name!r}.", err=True)
+    else:
+        shown = catalog.gpu(name)
+    document = facts.gpu_facts(shown)
+    show([json_text.write(document, indent=2)] if as_json else text_report.gpu(document))
+
+
+def check_saving(name: str | None, save_as: str | None, do_delete: bool, do_export: bool, replace: bool) -> None:
+    """InvalidInput for options that mean nothing together."""
+    if (save_as is not None) + do_delete + do_export > 1:
+        raise InvalidInput("save", "--save, --delete and --export do not go together.", "one of them")
+    if name is None and (save_as is not None or do_delete or do_export):
+        raise InvalidInput("name", "NAME is missing: what is meant?", "a name or a path before the option")
+    if replace and save_as is None:
+        raise InvalidInput("replace", "--replace counts only with --save.", "--save NAME --replace")
+
+
+def saved(work: Callable[[str], Mapping[str, Any] | None], name: str, as_json: bool) -> None:
+    """Delete or print a saved entry."""
+    document = on_disk(lambda: work(name))
+    if document is not None:
+        click.echo(json.dumps(document, indent=2))
+    elif as_json:
+        click.echo(json_text.write({"deleted": name}))
+    else:
+        click.echo(f"Deleted {name!r}.")
+
+
+def on_disk(work: Callable[[], Answer]) -> Answer:
+    """What `work` returns; InvalidInput where the directory of saved entries cannot be used."""
+    try:
+        return work()
+    except OSError as error:
+        directory = user_data.current().directory
+        raise InvalidInput("DATA_DIR", f"{directory} cannot be written to: {error.strerror}.") from None
+
+
+def found_model(name: str) -> Found:
+    return model_source.find(name, Hub(own_setting("HF_ENDPOINT"), own_setting("HF_TOKEN")))
 
 
 @main.command()
@@ -227,10 +316,14 @@ def serve(host: str | None, port: int | None, as_json: bool) -> None:
     os.execve(sys.executable, arguments, environment)  # noqa: S606
 
 
+def own_setting(name: str) -> Any:
+    """One setting. The others do not matter to the command, so they may be wrong."""
+    return settings({name: os.environ[name]} if name in os.environ else {})[name]
+
+
 def run_log() -> RunLog:
-    """The log of LOG_DIR. Other settings do not matter here, so they may be wrong."""
-    own = settings({name: os.environ[name] for name in ("LOG_DIR", "LOG_FSYNC") if name in os.environ})
-    return RunLog(Path(str(own["LOG_DIR"])), fsync=bool(own["LOG_FSYNC"]))
+    """The log of LOG_DIR."""
+    return RunLog(own_setting("LOG_DIR"), fsync=own_setting("LOG_FSYNC"))
 
 
 def save(run: Run) -> dict[str, Any]:

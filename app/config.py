@@ -189,7 +189,7 @@ SETTINGS = (
         name="MAX_CONTENT_LENGTH",
         default="262144",
         allowed=f"a whole number from 1024 to {LARGEST_BODY_BYTES}",
-        help="Largest body of a request, in bytes; a larger one is answered with 413.",
+        help="Largest body of a request, in bytes; a larger one is answered with 413. An import may have 10 MB.",
         parse=whole_number(1024, LARGEST_BODY_BYTES),
     ),
 )
