@@ -64,9 +64,10 @@ def count_reason(found: Estimate) -> str:
     if not best.fits:
         return f"Even {best.layout.num_gpus:,} GPUs do not hold all requests at once."
     if best.layout.num_gpus == 1:
+        requests = f"{best.resident:,} request" + "s" * (best.resident > 1)
         return (
-            f"One GPU holds the weights and the cache of {best.resident:,} request{'s' * (best.resident > 1)}: nothing has "
-            "to be cut. Tensor parallelism would shorten the time per token; replicas would add throughput."
+            f"One GPU holds the weights and the cache of {requests}: nothing has to be cut. "
+            "Tensor parallelism would shorten the time per token; replicas would add throughput."
         )
     if not found.too_few:
         return f"{best.layout.num_gpus} GPUs are enough."
