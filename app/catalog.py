@@ -24,6 +24,7 @@ from app.calculations.energy import PowerModel
 from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
+from app.calculations.uncertainty import Spread, Spreads
 from app.units import GB_PER_SECOND, GIB, MICRO, MILLI, TERA
 
 DATA = Path(__file__).parent / "data"
@@ -36,6 +37,10 @@ PEAK_COLUMNS = {
     "int8_tensor_tops": "int8",
     "fp4_tensor_tflops": "fp4",
 }
+
+
+#: ranges.csv, written by `python -m app calibrate`.
+RANGE_COLUMNS = ("metric", "engine", "low", "high", "rows", "groups", "coverage", "sources")
 
 
 class DataError(ValueError):
@@ -293,6 +298,22 @@ def engine(name: str, field: str = "engine") -> Engine:
     if same(name) not in keys:
         raise unknown(field, "Engine", name, engines())
     return engines()[keys[same(name)]]
+
+
+@cache
+def spreads() -> Spreads:
+    """How far measurements lay from predictions, by class of metric and engine."""
+    path = DATA / "ranges.csv"
+    if not path.exists():
+        return MappingProxyType({})
+    return MappingProxyType(
+        {
+            (row["metric"], row["engine"]): Spread(
+                low=float(row["low"]), high=float(row["high"]), rows=int(row["rows"]), groups=int(row["groups"])
+            )
+            for row in rows(path, RANGE_COLUMNS)
+        }
+    )
 
 
 @cache

@@ -12,7 +12,18 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from app import catalog, config_file, facts, json_text, model_source, own, text_report, user_data, validation
+from app import (
+    calibration,
+    catalog,
+    config_file,
+    facts,
+    json_text,
+    model_source,
+    own,
+    text_report,
+    user_data,
+    validation,
+)
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input
 from app.calculations.scenario import CUSTOM, GROUPS
@@ -195,8 +206,10 @@ def model(
     if save_as is not None:
         if found.config is None:
             raise InvalidInput("name", f"{name!r} is in the list already.", "a config.json, or an id of the hub")
-        source = found.model.source
-        shown = on_disk(lambda: own.save_model(save_as, source, found.config or {}, replace=replace)).model
+        config = found.config
+        shown = on_disk(
+            lambda: own.save_model(save_as, found.model.source, config, notes=found.notes, replace=replace)
+        ).model
         click.echo(f"Saved as {shown.name!r}.", err=True)
     document = facts.model_facts(shown)
     show([json_text.write(document, indent=2)] if as_json else text_report.model(document))
@@ -282,6 +295,32 @@ def validate(file: Path, output: Path | None, as_json: bool) -> None:
         click.echo(json_text.write({"summaries": [dataclasses.asdict(one) for one in summaries]}, indent=2))
     else:
         show(text_report.accuracy(summaries))
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Where to write the ranges; else they are only shown.")
+@json_option
+def calibrate(files: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
+    """Fit the ranges beside the estimates to the measurement tables FILES, and show how many of the measurements lie
+    inside ranges that they were left out of."""
+    found: list[calibration.Residual] = []
+    for file in files:
+        table, rows = validation.read(file)
+        if table != "serving":
+            raise InvalidInput("file", f"{str(file)!r} is not a table of serving speed.", "tables of serving speed")
+        with click.progressbar(rows, label=file.stem[:40], file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
+            found.extend(calibration.residuals(table, progress))
+    lines = calibration.ranges(found)
+    if output is not None:
+        try:
+            calibration.write(output, lines)
+        except OSError as error:
+            raise InvalidInput("output", f"{str(output)!r} cannot be written: {error.strerror}.", "a file") from None
+    if as_json:
+        click.echo(json_text.write({"ranges": [dataclasses.asdict(line) for line in lines]}, indent=2))
+    else:
+        show(text_report.ranges(lines))
 
 
 @main.command()

@@ -11,7 +11,7 @@ from typing import Any
 from app import formatting
 from app.calculations.inputs import inputs_of
 from app.calculations.scenario import CustomAccelerator, CustomArchitecture, ServingInputs
-from app.history import Row, number, part, text
+from app.history_rows import Row, number, part, text
 from app.run_log import Run
 
 #: What an input says that was left to the calculator.

@@ -51,7 +51,7 @@ def read_object(name: str, field: str = "model", allowed: str = ALLOWED) -> tupl
     if len(data) > LARGEST_BYTES:
         raise InvalidInput(field, f"{str(path)!r} is too large.", allowed)
     try:
-        return json_text.read_object(data), path
+        return json_text.read_document(data), path
     except json_text.NotJson as error:
         raise InvalidInput(field, f"{str(path)!r}: {error}", allowed) from None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from app import catalog
 from app.calculations.accelerator import Gpu
-from app.calculations.architecture import Model
+from app.calculations.architecture import Attention, LatentAttention, Model, Recurrent
 from app.calculations.precision import PRECISIONS
 
 BF16_BYTES = 2
@@ -28,6 +28,24 @@ def checkpoint_bytes(model: Model) -> float:
     return sum(checkpoint_bytes_by_format(model).values())
 
 
+def attention_kinds(model: Model) -> str:
+    """How a model remembers, in a few words: "GQA", "GQA, sliding window", "MLA", "GQA, recurrent"."""
+    blocks = [block for layer, _ in model.layer_counts for block in layer.blocks]
+    words = [heads_kind(block) for block in blocks if isinstance(block, Attention) and not block.cross]
+    words += ["MLA" for block in blocks if isinstance(block, LatentAttention)]
+    words += ["sparse" for block in blocks if isinstance(block, Attention | LatentAttention) and block.index_topk]
+    words += ["sliding window" for block in blocks if isinstance(block, Attention) and block.window]
+    words += ["recurrent" for block in blocks if isinstance(block, Recurrent)]
+    return ", ".join(dict.fromkeys(words)) or "none"
+
+
+def heads_kind(block: Attention) -> str:
+    """Multi-head, multi-query or, between them, grouped-query attention."""
+    if block.num_kv_heads == block.num_heads:
+        return "MHA"
+    return "MQA" if block.num_kv_heads == 1 else "GQA"
+
+
 def model_row(entry: catalog.ModelEntry) -> dict[str, Any]:
     """A line of the list of models."""
     model = catalog.model(entry.id)
@@ -36,7 +54,10 @@ def model_row(entry: catalog.ModelEntry) -> dict[str, Any]:
         "family": entry.family,
         "total_params": model.total_params,
         "active_params": model.active_params,
+        "attention": attention_kinds(model),
         "kv_bytes_per_token_bf16": model.cache_elements_per_token * BF16_BYTES,
+        "checkpoint_precision": model.checkpoint_precision,
+        "own": entry.own,
         "source": entry.source,
     }
 
@@ -51,6 +72,7 @@ def model_facts(model: Model) -> dict[str, Any]:
         "params_by_group": {group: count for group, count in model.params_by_group.items() if count},
         "num_layers": model.num_layers,
         "hidden_size": model.hidden_size,
+        "attention": attention_kinds(model),
         "num_heads": model.num_heads,
         "num_kv_heads": model.num_kv_heads,
         "num_experts": model.num_experts,
@@ -67,6 +89,7 @@ def model_facts(model: Model) -> dict[str, Any]:
         "checkpoint_bytes_by_format": checkpoint_bytes_by_format(model),
         "tower_params": model.tower_params,
         "mtp_layers": model.mtp_layers,
+        "own": model.name in catalog.own_models(),
         "source": model.source,
         "warnings": list(model.warnings),
     }
@@ -90,6 +113,7 @@ def gpu_facts(gpu: Gpu) -> dict[str, Any]:
         "tdp_w": gpu.tdp_watts,
         "price_usd_per_gpu_hour": gpu.price_usd_per_hour,
         "price_source": gpu.price_source,
+        "own": gpu.slug in catalog.own_gpus(),
         "source": gpu.source,
         "notes": gpu.notes,
     }

@@ -119,19 +119,31 @@ def canonical(catalogue: str, name: str) -> str:
     return catalog.gpu(name).slug if catalogue == "gpus" else catalog.engine(name).name
 
 
-@cache
 def options(declared: Input) -> Mapping[str, Mapping[str, str]]:
-    """What can be chosen: group -> value -> label. The group without a name stands first."""
+    """What can be chosen: group -> value -> label. The group without a name stands first, then what users saved."""
     if declared.choices:
         return {"": dict(declared.choices)}
     if declared.catalogue == "engines":
         return {"": {engine.name: engine.label for engine in catalog.engines().values()}}
-    groups: dict[str, dict[str, str]] = {"": {CUSTOM: "Custom: describe it by hand"}}
+    groups: dict[str, Mapping[str, str]] = {"": {CUSTOM: "Custom: describe it by hand"}}
     if declared.catalogue == "models":
-        for model in sorted(catalog.models().values(), key=lambda m: (spelled(m.family).lower(), m.id.lower())):
+        groups["My models"] = {name: name for name in catalog.own_models()}
+    else:
+        groups["My accelerators"] = {slug: one.name for slug, one in catalog.own_gpus().items()}
+    return {heading: group for heading, group in groups.items() if group} | presets(declared.catalogue)
+
+
+@cache
+def presets(catalogue: str) -> dict[str, dict[str, str]]:
+    """Presets by family or vendor: group -> value -> label."""
+    groups: dict[str, dict[str, str]] = {}
+    if catalogue == "models":
+        models = catalog.preset_models().values()
+        for model in sorted(models, key=lambda m: (spelled(m.family).lower(), m.id.lower())):
             groups.setdefault(spelled(model.family), {})[model.id] = model.id
     else:
-        for gpu in sorted(catalog.gpus().values(), key=lambda g: (g.vendor != "nvidia", g.vendor, -g.year, g.name)):
+        gpus = catalog.preset_gpus().values()
+        for gpu in sorted(gpus, key=lambda g: (g.vendor != "nvidia", g.vendor, -g.year, g.name)):
             groups.setdefault(spelled(gpu.vendor), {})[gpu.slug] = gpu.name
     return groups
 

@@ -115,6 +115,13 @@ RESULT_KEYS = {
     "bound.decode.by": Key("string", "", "The largest share of the time."),
     "bound.decode.seconds": Key("object", "s", "Where the time goes: compute, memory, network, host."),
     "bound.decode.seconds.*": Key("number", "s", "One share of the time."),
+    "offload": Key("object?", "", "Where llama.cpp leaves layers to the CPU because one GPU is too small; else null."),
+    "offload.gpu_layers": Key("integer", "layers", "Layers on the GPU."),
+    "offload.layers": Key("integer", "layers", "Layers in all."),
+    "offload.gpu_bytes": Key("integer", "bytes", "Memory used on the GPU."),
+    "offload.cpu_bytes": Key("integer", "bytes", "Main memory used."),
+    "offload.tpot_ms": Key("number", "ms", "Time per output token with this split."),
+    "offload.output_tokens_per_s_per_user": Key("number", "tokens/s", "What one user sees with this split."),
     "remedies": Key("texts", "", "Where it does not fit: single changes that would make it fit."),
     "warnings": Key("texts", "", "What to know before trusting the numbers."),
 }
@@ -139,6 +146,7 @@ MODEL_KEYS = {
     "params_by_group.*": Key("integer", "parameters", "Of one group."),
     "num_layers": Key("integer", "layers", "Transformer blocks."),
     "hidden_size": Key("integer", "elements", "Width of the residual stream."),
+    "attention": Key("string", "", "Kinds of attention in it: MHA, GQA, MQA, MLA, sparse, sliding window, recurrent."),
     "num_heads": Key("integer", "heads", "Query heads of the first attention layer; 0 without attention."),
     "num_kv_heads": Key("integer", "heads", "Its key/value heads; 1 for a latent cache."),
     "num_experts": Key("integer", "experts", "Routed experts of a layer; 0 for a dense model."),
@@ -156,6 +164,7 @@ MODEL_KEYS = {
     "checkpoint_bytes_by_format.*": Key("number", "bytes", "In one format."),
     "tower_params": Key("integer?", "parameters", "Vision or audio tower, not in the total; null if not known."),
     "mtp_layers": Key("integer", "layers", "Multi-token-prediction layers, not in the total."),
+    "own": Key("boolean", "", "Whether a user has saved it; false for presets."),
     "source": Key("string", "", "Where the configuration comes from."),
     "warnings": Key("texts", "", "What the reader assumed or did not understand."),
 }
@@ -164,7 +173,16 @@ MODEL_ROW_KEYS = {
     "id": Key("string", "", "Name to ask for."),
     **{
         name: MODEL_KEYS[name]
-        for name in ("family", "total_params", "active_params", "kv_bytes_per_token_bf16", "source")
+        for name in (
+            "family",
+            "total_params",
+            "active_params",
+            "attention",
+            "kv_bytes_per_token_bf16",
+            "checkpoint_precision",
+            "own",
+            "source",
+        )
     },
 }
 
@@ -185,6 +203,7 @@ GPU_KEYS = {
     "tdp_w": Key("number?", "W", "Board power; null if not known."),
     "price_usd_per_gpu_hour": Key("number?", "USD/h", "Price of one GPU; null if not known."),
     "price_source": Key("string", "", "Where the price comes from."),
+    "own": Key("boolean", "", "Whether a user has saved it; false for presets."),
     "source": Key("string", "", "Where the specification comes from."),
     "notes": Key("string", "", "What to know about it."),
 }

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator
 
-from app.history import Row
+from app.history_rows import Row
 
 #: The columns: the fields of a row, whose names carry their units.
 FIELDS = tuple(name for name in Row.__slots__ if name != "words")

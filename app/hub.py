@@ -126,7 +126,7 @@ def _config(model_id: str, hub: Hub, end: float) -> tuple[dict[str, Any], str]:
 
     data, headers = _get(hf_hub_url(model_id, "config.json", endpoint=hub.endpoint), hub, end)
     try:
-        config = json_text.read_object(data)
+        config = json_text.read_document(data)
     except json_text.NotJson as error:
         raise _Refused(f"what {hub.endpoint} sent as its config.json cannot be used. {error}") from None
     commit = headers.get("x-repo-commit", "")

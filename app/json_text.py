@@ -37,6 +37,16 @@ def read_object(data: bytes) -> dict[str, Any]:
     return document
 
 
+def read_document(data: bytes) -> dict[str, Any]:
+    """The JSON object that `data` is, if every text in it can be shown and written again. Raises NotJson."""
+    document = read_object(data)
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise NotJson("The text holds half of a character, as \\ud800 without its other half.") from None
+    return document
+
+
 def write(document: object, indent: int | None = None) -> str:
     """The JSON text of a document, in ASCII, with null for numbers that JSON cannot write."""
     return json.dumps(finite(document), allow_nan=False, indent=indent)

@@ -89,13 +89,21 @@ def row_notes(row: Row) -> str:
 # --- serving ----------------------------------------------------------------------------------------------------
 
 
+def serving_engine(row: Row) -> tuple[str, bool]:
+    """The engine of ours that a row is predicted with, and whether that is a stand-in for one that we lack."""
+    engine = ENGINES.get(row["engine"], row["engine"])
+    unknown = engine not in catalog.engines()
+    if unknown:
+        engine = "vllm"
+    elif engine == "vllm" and is_old_vllm(row.get("engine_version") or row.get("source_date", "")):
+        engine = "vllm-v0"
+    return engine, unknown
+
+
 def serving_inputs(row: Row) -> tuple[dict[str, object], list[str]]:
     """The row as raw inputs, and what had to be assumed."""
-    assumed = []
-    engine = ENGINES.get(row["engine"], row["engine"])
-    if engine not in catalog.engines():
-        assumed.append(f"engine {row['engine']} predicted as vLLM")
-        engine = "vllm"
+    engine, unknown = serving_engine(row)
+    assumed = [f"engine {row['engine']} predicted as vLLM"] if unknown else []
     raw: dict[str, object] = {
         "model": row["model"],
         "gpu": row["gpu"],
@@ -206,14 +214,14 @@ def vllm_inputs(row: Row, version: str) -> tuple[dict[str, object], Layout]:
 
 
 def is_old_vllm(version: str) -> bool:
-    """Whether it is the first engine (V0): before 0.8 or 2025, or not said (most logs are of 2024)."""
+    """Whether it is the first engine (V0): before 0.8 or February 2025, or not said (most logs are of 2024)."""
     if "V1" in version:
         return False
     number = re.search(r"\b0\.(\d+)", version)
-    year = re.search(r"\b(20\d\d)", version)
+    month = re.search(r"\b(20\d\d)-(\d\d)", version)
     if number:
         return int(number.group(1)) < 8
-    return year is None or int(year.group(1)) <= 2025
+    return month is None or (int(month.group(1)), int(month.group(2))) < (2025, 2)
 
 
 def predict_eager(row: Row) -> Iterator[Prediction]:

@@ -10,14 +10,19 @@ from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
 from app.hub import Hub
+from app.safetensors import Stored
 
 
 @dataclass(frozen=True)
 class Found:
-    """A model and, where it is not of the catalogue, the configuration that it was read from."""
+    """A model and, where it is not of the catalogue, the configuration that it was read from.
+
+    `notes` are the warnings that do not come from the configuration.
+    """
 
     model: Model
     config: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def find(name: str, where: Hub) -> Found:
@@ -27,7 +32,7 @@ def find(name: str, where: Hub) -> Found:
     """
     if config_file.is_path(name):
         config, path = config_file.read_object(name)
-        return Found(safetensors.compared(config_file.model_of(config, path), config_file.stored_beside(path)), config)
+        return compared(config_file.model_of(config, path), config, config_file.stored_beside(path))
     try:
         return Found(catalog.model(name))
     except InvalidInput as unknown:
@@ -55,4 +60,10 @@ def from_hub(model_id: str, where: Hub, field: str = "model") -> Found:
     """The model that the hub has under this id. Raises InvalidInput."""
     fetched = hub.fetch(model_id, where, field)
     model = read_config(fetched.config, name=model_id.strip(), source=fetched.source)
-    return Found(safetensors.compared(model, fetched.stored), fetched.config)
+    return compared(model, fetched.config, fetched.stored)
+
+
+def compared(model: Model, config: dict[str, Any], stored: Stored | None) -> Found:
+    """The model, held against the size of its checkpoint."""
+    checked = safetensors.compared(model, stored)
+    return Found(checked, config, checked.warnings[len(model.warnings) :])

@@ -91,7 +91,9 @@ def _present(within: object, path: list[str], type_: str) -> bool:
     if rest:
         # A part that may be missing as a whole, such as the bounds of what does not run.
         whole = within.get(first)
-        return (whole in (None, {}) and first in ("bound", "prefill", "decode")) or _present(whole, rest, type_)
+        return (whole in (None, {}) and first in ("bound", "prefill", "decode", "offload")) or _present(
+            whole, rest, type_
+        )
     value = within.get(first)
     if value is None and (type_.endswith("?") or first in ("prefill", "decode")):
         return True

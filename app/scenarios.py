@@ -65,6 +65,7 @@ def serving_scenario(
         gpu=gpu,
         engine=engine,
         hardware=catalog.hardware(),
+        spreads=catalog.spreads(),
         concurrency=None if values["concurrency"] == "saturated" else values["concurrency"],
         **own,
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app import formatting
+from app.calibration import Range
 from app.run_log import Run
 from app.validation import Summary
 
@@ -177,7 +178,7 @@ def gpu(facts: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield from pairs(
         [
-            ("Maker", f"{facts['vendor']}, {facts['architecture']}, {facts['year']}"),
+            ("Maker", "custom" if facts["own"] else f"{facts['vendor']}, {facts['architecture']}, {facts['year']}"),
             ("Memory", formatting.binary_bytes(facts["memory_bytes"])),
             ("  as it is sold", f"{facts['marketing_memory_gb']:g} GB"),
             ("Memory bandwidth", formatting.bandwidth(facts["memory_bandwidth_bytes_per_s"])),
@@ -197,7 +198,7 @@ def models(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """The list of models."""
     cells = (
         (
-            row["id"],
+            row["id"] + (" (own)" if row["own"] else ""),
             formatting.count(row["total_params"]),
             formatting.count(row["active_params"]),
             formatting.integer(row["kv_bytes_per_token_bf16"]),
@@ -211,7 +212,7 @@ def gpus(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """The list of accelerators."""
     cells = (
         (
-            row["gpu"],
+            row["gpu"] + (" (own)" if row["own"] else ""),
             formatting.gib(row["memory_bytes"]),
             formatting.bandwidth(row["memory_bandwidth_bytes_per_s"]),
             formatting.flops_per_second(row["peak_flops_per_s"].get("bf16")),
@@ -258,6 +259,17 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         yield "  ".join((name, *numbers)).rstrip()
+
+
+def ranges(lines: Iterable[Range]) -> Iterator[str]:
+    """Fitted ranges by metric and engine, a line each."""
+    yield f"{'metric and engine':24} {'low':>7} {'high':>7} {'rows':>7} {'pairs':>6} {'left-out rows inside':>21}"
+    for one in lines:
+        spread = one.spread
+        yield (
+            f"{one.metric + ' ' + one.engine:24} {spread.low:7.2f} {spread.high:7.2f} {spread.rows:7} "
+            f"{spread.groups:6} {one.coverage:21.0%}"
+        )
 
 
 def accuracy(summaries: Iterable[Summary]) -> Iterator[str]:

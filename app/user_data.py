@@ -1,20 +1,21 @@
 """What users define themselves, kept in files under DATA_DIR: models/<slug>.json and gpus/<slug>.json.
 
-The only file that knows the format: one JSON object per file, {"schema", "name", "source", "saved"} and the model's
-"config" (its config.json) or the accelerator's "inputs" (those of a custom accelerator). Files are checked strictly
-when they are read: one that is wrong is left out and reported, never fatal. They are written whole, under another
-name first, so that several processes can save and read at once. What has changed on the disk is seen at the next
-look: each look compares names, sizes and times of the directory's files with those of the last.
+The only file that knows the format: one JSON object per file, {"schema", "name", "source", "notes", "saved"} and the
+model's "config" (its config.json) or the accelerator's "inputs" (those of a custom accelerator). Files are checked
+strictly when they are read: one that is wrong is left out and reported, never fatal. They are written whole, under
+another name first, so that several processes can save and read at once. What has changed on the disk is seen at the
+next look: each look compares names, sizes and times of the directory's files with those of the last.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -31,7 +32,10 @@ from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
 
 SCHEMA = 1
+#: Of a configuration, and of what stands beside it in a file.
 LARGEST_BYTES = 10_000_000
+MOST_EXTRA = 100_000
+MOST_SOURCE = 1000
 #: Entries of one kind; more are not saved.
 MOST = 500
 
@@ -45,7 +49,8 @@ NAME_ALLOWED = (
 RESERVED = frozenset({"custom", "import", "save", "delete", "export"})
 
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*\.json")
-_KEYS = {"schema", "name", "source", "saved"}
+_KEYS = {"schema", "name", "source", "notes", "saved"}
+_MOST_NOTES = 20
 
 
 class BadFile(ValueError):
@@ -124,6 +129,7 @@ def _read_model(document: Mapping[str, Any]) -> OwnModel:
         raise BadFile("config is not an object")
     name = checked_name(document["name"], slash=True)
     model = read_config(config, name=name, source=document["source"])
+    model = dataclasses.replace(model, warnings=(*model.warnings, *document["notes"]))
     return OwnModel(
         name=name,
         source=document["source"],
@@ -177,13 +183,31 @@ class Shelf(Generic[Entry]):
         found = [f"{self._key}/{name}: {read.problem}" for name, read in self._look().items() if read.problem]
         return ([self._trouble] if self._trouble else []) + sorted(found)
 
-    def save(self, name: str, source: str, content: Mapping[str, Any], *, now: datetime, replace: bool) -> Entry:
-        """Write an entry and return it. Raises InvalidInput for what cannot be saved, OSError where the disk fails."""
-        document = {"schema": SCHEMA, "name": name, "source": source, "saved": now.astimezone(UTC).isoformat("T")[:19]}
-        document["saved"] = f"{document['saved']}Z"
-        entry = self._entry_of(document | {self._content_key: content})
-        text = json.dumps(document | {self._content_key: dict(content)}, indent=1, ensure_ascii=False)
-        if len(text.encode()) > LARGEST_BYTES:
+    def save(
+        self,
+        name: str,
+        source: str,
+        content: Mapping[str, Any],
+        *,
+        notes: Sequence[str] = (),
+        now: datetime,
+        replace: bool,
+    ) -> Entry:
+        """Write an entry and return it. Raises InvalidInput for what cannot be saved, OSError where the disk fails.
+
+        `notes` are what to know about it beside what its content says.
+        """
+        document = {
+            "schema": SCHEMA,
+            "name": name,
+            "source": source[:MOST_SOURCE],
+            "notes": [note[:MOST_SOURCE] for note in notes[:_MOST_NOTES]],
+            "saved": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            self._content_key: dict(content),
+        }
+        entry = self._entry_of(document)
+        text = json.dumps(document)
+        if len(text) > LARGEST_BYTES + MOST_EXTRA:
             raise InvalidInput("config", "The configuration is too large to save.", f"up to {LARGEST_BYTES:,} bytes")
         if self.directory is None:
             raise InvalidInput("name", "Nothing can be saved here.", "")
@@ -250,10 +274,10 @@ class Shelf(Generic[Entry]):
         if not _FILE_NAME.fullmatch(name) or self.directory is None:
             raise BadFile("the file's name is none that is given here")
         with (self.directory / name).open("rb") as file:
-            data = file.read(LARGEST_BYTES + 1)
-        if len(data) > LARGEST_BYTES:
+            data = file.read(LARGEST_BYTES + MOST_EXTRA + 1)
+        if len(data) > LARGEST_BYTES + MOST_EXTRA:
             raise BadFile("too large")
-        document = json_text.read_object(data)
+        document = json_text.read_document(data)
         keys = _KEYS | {self._content_key}
         if set(document) != keys:
             raise BadFile(f"keys differ: {', '.join(sorted(set(document) ^ keys))[:200]}")
@@ -261,6 +285,9 @@ class Shelf(Generic[Entry]):
             raise BadFile(f"schema {str(document['schema'])[:20]} is not known")
         if not all(isinstance(document[key], str) for key in ("name", "source", "saved")):
             raise BadFile("name, source or saved is not text")
+        notes = document["notes"]
+        if not isinstance(notes, list) or len(notes) > _MOST_NOTES or not all(isinstance(one, str) for one in notes):
+            raise BadFile(f"notes are not a list of up to {_MOST_NOTES} texts")
         entry = self._entry_of(document)
         if f"{slug(entry.name)}.json" != name:
             raise BadFile(f"holds {entry.name!r}, which belongs in another file")

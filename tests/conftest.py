@@ -1,7 +1,8 @@
-"""The application on a log of its own, and its client."""
+"""The application on a log and saved entries of its own, and its client."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,23 @@ from flask.testing import FlaskClient
 
 from app.factory import create_app
 from app.run_log import RunLog
+from tests.fake_hub import NOBODY, FakeHub
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees what somebody has saved here, nor asks a hub that is not its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("HF_ENDPOINT", NOBODY)
+        for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> Flask:
-    return create_app({"LOG_DIR": tmp_path / "logging", "TESTING": True})
+    return create_app({"LOG_DIR": tmp_path / "logging", "DATA_DIR": tmp_path / "data", "TESTING": True})
 
 
 @pytest.fixture
@@ -25,3 +38,10 @@ def client(app: Flask) -> FlaskClient:
 @pytest.fixture
 def run_log(app: Flask) -> RunLog:
     return app.extensions["run_log"]
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    """A hub on this machine."""
+    with FakeHub() as one:
+        yield one

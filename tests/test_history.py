@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import history_csv
-from app.history import COLUMNS, MAX_COMPARED, SORTS, Filters, History, Query, Row
+from app.history import History
+from app.history_query import MAX_COMPARED, Filters, Query
+from app.history_rows import COLUMNS, SORTS, Row
 from app.run_log import WEB_FILE, Run, RunLog, new_run
 
 START = datetime(2026, 11, 23, 8, 15, 30, tzinfo=UTC)

@@ -59,15 +59,16 @@ def test_the_key_numbers_have_units(client: FlaskClient, run_log: RunLog) -> Non
     page = soup(client.get(f"/results/{run.run_id}").text)
     shown = metrics(page)
     found = run.results
-    assert shown["Time to first token"] == formatting.milliseconds(found["ttft_ms"]["value"])
-    assert shown["Time per output token"] == formatting.milliseconds(found["tpot_ms"]["value"])
-    assert shown["Output in total"] == f"{formatting.rate(found['output_tokens_per_s']['value'])} tok/s"
-    assert shown["Output per user"].endswith(" tok/s")
-    assert shown["Requests"].endswith(" req/s")
+    for label, key in (("Time to first token", "ttft_ms"), ("Time per output token", "tpot_ms")):
+        value, low, high = (formatting.milliseconds(found[key][name]) for name in ("value", "low", "high"))
+        assert shown[label] == f"{value} {low} to {high}"
+    assert shown["Output in total"].startswith(f"{formatting.rate(found['output_tokens_per_s']['value'])} tok/s ")
+    assert " tok/s" in shown["Output per user"]
+    assert " req/s" in shown["Requests"]
     assert shown["Largest concurrency"] == f"{found['max_concurrency']:,} requests"
     assert shown["Largest context"] == f"{found['max_context_tokens']:,} tokens"
     assert shown["Per hour"] == formatting.usd(found["usd_per_hour"]["value"])
-    assert shown["Power per GPU"].endswith(" W")
+    assert shown["Power per GPU"].startswith(f"{formatting.watts(found['power_w_per_gpu']['value'])} ")
 
 
 def test_every_number_is_explained(client: FlaskClient, run_log: RunLog) -> None:

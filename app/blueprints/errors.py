@@ -35,7 +35,8 @@ def error_page(error: HTTPException) -> Response:
     heading, advice = ADVICE.get(status, (HTTPStatus(status).phrase, "Start from the calculator."))
     what = "" if status in (404, 405, 500) and _is_stock(error) else error.description or ""
     if status == 413:
-        what = f"The limit is {current_app.config['MAX_CONTENT_LENGTH']:,} bytes."
+        limit = request.max_content_length or current_app.config["MAX_CONTENT_LENGTH"]
+        what = f"The limit is {limit:,} bytes."
     if wants_json():
         message = what or f"{heading}."
         body: object = {"error": {"field": "", "message": message, "allowed": ""}}

@@ -9,7 +9,9 @@ from flask import Blueprint, Response, abort, current_app, render_template, requ
 from app import history_csv
 from app.charts.history import memory_figure, throughput_figure, user_rate_figure
 from app.comparison import compared, input_lines, result_lines
-from app.history import COLUMNS, MAX_COMPARED, PER_PAGE, History, Query
+from app.history import History
+from app.history_query import MAX_COMPARED, PER_PAGE, Query
+from app.history_rows import COLUMNS
 from app.run_log import SOURCES
 
 bp = Blueprint("visualize", __name__)

@@ -46,6 +46,10 @@ class Engine:
     layer_seconds: float
     #: Fixed time of a request outside the model (HTTP, tokeniser).
     request_seconds: float
+    #: Whether it cuts matrices over GPUs by default; llama.cpp deals out layers instead.
+    tensor_parallel: bool
+    #: Whether layers may stay in main memory and be computed by the CPU.
+    offloads: bool
     #: Latency of a collective inside a fast domain.
     collective_seconds: float
     #: Shares of the dense peak that matrix products reach in 16-bit and in narrower formats, and attention

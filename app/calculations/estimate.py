@@ -38,18 +38,28 @@ class LayoutEstimate:
     resident: int
 
     @cached_property
+    def machine(self) -> Machine:
+        return machine(self.scenario, self.layout.num_gpus)
+
+    @property
+    def step_seconds(self) -> float:
+        """Host time between steps: the engine's, or set by hand."""
+        by_hand = self.scenario.step_overhead_ms
+        return self.scenario.engine.step_seconds if by_hand is None else by_hand / 1000
+
+    @cached_property
     def speed(self) -> Serving | None:
         """Latency and throughput; None where not even one request fits."""
-        scenario, overhead = self.scenario, self.scenario.step_overhead_ms
+        scenario = self.scenario
         return serving.closed_loop(
             self.plan,
-            machine(scenario, self.layout.num_gpus),
+            self.machine,
             input_tokens=scenario.input_tokens,
             output_tokens=scenario.output_tokens,
             concurrency=scenario.concurrency,
             step_tokens=scenario.step_tokens,
             max_sequences=scenario.engine.max_sequences(scenario.gpu),
-            step_seconds=scenario.engine.step_seconds if overhead is None else overhead / 1000,
+            step_seconds=self.step_seconds,
         )
 
     @property
@@ -224,7 +234,8 @@ def ranked(weighed: list[LayoutEstimate]) -> list[LayoutEstimate]:
     fitting = [e for e in weighed if e.fits and e.speed]
 
     def staged(e: LayoutEstimate) -> bool:
-        return e.layout.pp > 1 and e.scenario.gpu.domain_gpus > 1 and not e.scenario.pp
+        fabric = e.scenario.gpu.domain_gpus > 1 and e.scenario.engine.tensor_parallel
+        return e.layout.pp > 1 and fabric and not e.scenario.pp
 
     rates = {s: [e.speed.requests_per_second for e in fitting if e.speed and staged(e) is s] for s in (False, True)}
 
@@ -242,7 +253,7 @@ def layouts(scenario: ServingScenario, num_gpus: int) -> Iterator[Layout]:
         scenario.model,
         num_gpus,
         domain_gpus=scenario.gpu.domain_gpus,
-        tp=scenario.tp,
+        tp=scenario.tp or (None if scenario.engine.tensor_parallel else 1),
         pp=scenario.pp,
         ep=scenario.ep,
         dp=scenario.dp,

@@ -121,7 +121,8 @@ def warnings(found: Estimate) -> Iterator[str]:
             f"their waiting is in the time to first token."
         )
     if formats.weights.bits < formats.activations.bits and formats.weights.bits < 16:
-        reason = "" if gpu.supports(formats.weights.peak) else f" ({gpu.name} has no {formats.weights.name} units)"
+        lacking = formats.weights.peak in ("fp8", "fp4", "int8") and not gpu.supports(formats.weights.peak)
+        reason = f" ({gpu.name} has no {formats.weights.name} units)" if lacking else ""
         yield (
             f"Weights are stored in {formats.weights.name} and multiplied in {formats.activations.name}{reason}: "
             f"memory and decode gain, prefill does not."

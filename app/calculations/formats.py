@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from app.calculations.accelerator import Gpu
 from app.calculations.architecture import Model, Tensor
 from app.calculations.errors import InvalidInput
-from app.calculations.precision import PRECISIONS, Precision
+from app.calculations.gguf import GgufRules, rules
+from app.calculations.precision import GGUF, PRECISIONS, Precision
 
 #: Peaks narrower than 16 bits, with the format that activations are in there.
 NARROW_PEAKS = {"fp8": "fp8", "fp4": "nvfp4", "int8": "int8"}
@@ -31,6 +32,8 @@ class Formats:
     wide: Precision
     published: bool = False
     narrow: frozenset[str] | None = None
+    #: Rules of a GGUF file type, where the weights are in one.
+    gguf: GgufRules | None = None
     #: Format of cached values where it is not that of keys.
     value_cache: Precision | None = None
 
@@ -43,6 +46,8 @@ class Formats:
 
         Quantisation by hand covers the linear layers of blocks; MXFP4 (gpt-oss) only the experts.
         """
+        if self.gguf is not None:
+            return self.gguf.stored(tensor)
         if self.published:
             return tensor.stored or self.wide
         if tensor.kind != "linear" or tensor.group not in QUANTISED_GROUPS:
@@ -58,6 +63,8 @@ class Formats:
         accelerator can, else (weights only, or no such units) in the wide one.
         """
         stored = self.stored(tensor)
+        if self.gguf is not None:
+            return self.wide.peak
         if stored is self.wide:
             return self.activations.peak if self.weights is self.wide else self.wide.peak
         if self.narrow is not None:
@@ -118,5 +125,6 @@ def resolve(
         wide=wide,
         published=published,
         narrow=narrow,
+        gguf=rules(stored, model) if stored_format.peak == GGUF else None,
         value_cache=None if value_cache == "auto" else PRECISIONS[value_cache],
     )

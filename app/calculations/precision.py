@@ -28,6 +28,20 @@ class Precision:
         return (self.bits + self.scale_bits / self.block) / 8
 
 
+#: The "peak" of GGUF's block formats: they are only stored, products take 16 bits.
+GGUF = "gguf"
+#: GGUF file types: name, label, bits per weight of Llama 3.1 8B. The true bits go by tensor, see gguf.py.
+GGUF_FILE_TYPES = (
+    ("q8_0", "GGUF Q8_0 (8.5 bits)", 8.5),
+    ("q6_k", "GGUF Q6_K (6.6 bits)", 6.56),
+    ("q5_k_m", "GGUF Q5_K_M (5.7 bits)", 5.7),
+    ("q4_k_m", "GGUF Q4_K_M (4.9 bits)", 4.89),
+    ("q4_k_s", "GGUF Q4_K_S (4.7 bits)", 4.67),
+    ("q4_0", "GGUF Q4_0 (4.6 bits)", 4.64),
+    ("q3_k_m", "GGUF Q3_K_M (4.0 bits)", 4.0),
+    ("q2_k", "GGUF Q2_K (3.2 bits)", 3.16),
+)
+
 PRECISIONS = {
     p.name: p
     for p in (
@@ -39,6 +53,7 @@ PRECISIONS = {
         Precision("int4", "INT4 (AWQ, GPTQ; group 128)", 4, "int4", 20, 128),
         Precision("mxfp4", "MXFP4 (block 32)", 4, "fp4", 8, 32),
         Precision("nvfp4", "NVFP4 (block 16)", 4, "fp4", 8, 16),
+        *(Precision(name, label, bits, GGUF) for name, label, bits in GGUF_FILE_TYPES),
     )
 }
 

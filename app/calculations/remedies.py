@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from app.calculations.errors import InvalidInput
-from app.calculations.estimate import LayoutEstimate, estimate
+from app.calculations.estimate import GIB, LayoutEstimate, estimate
+from app.calculations.offload import offload
 from app.calculations.precision import PRECISIONS
 from app.calculations.scenario import ServingScenario
 
@@ -39,6 +40,12 @@ def remedies(best: LayoutEstimate) -> Iterator[str]:
         yield "Store the KV cache in fp8."
     if scenario.utilization < HIGH_UTILIZATION and fits(best, replace(scenario, memory_utilization=HIGH_UTILIZATION)):
         yield f"Raise the memory utilisation to {HIGH_UTILIZATION}."
+    split = offload(best, scenario.cpu_bandwidth_gb_s * 1e9) if scenario.engine.offloads else None
+    if split is not None:
+        yield (
+            f"Keep {split.gpu_layers} of {split.layers} layers on the GPU and {split.cpu_bytes / GIB:,.1f} GiB in main "
+            f"memory: about {1 / split.tpot_seconds:,.1f} tokens/s per user."
+        )
     more = enough_gpus(scenario)
     if more is not None and more.layout.num_gpus > best.layout.num_gpus:
         yield f"Use {more.layout.num_gpus} GPUs ({more.layout})."

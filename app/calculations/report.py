@@ -9,18 +9,23 @@ from app.calculations import cost
 from app.calculations.energy import joules_per_token
 from app.calculations.estimate import Estimate, LayoutEstimate
 from app.calculations.explanation import layout_reason, strategy, verdict, warnings
-from app.calculations.memory import block_working_bytes, runtime_terms
+from app.calculations.memory import UNLIMITED, block_working_bytes, runtime_terms
+from app.calculations.offload import offload
 from app.calculations.operators import Pass, flops_by_component
 from app.calculations.remedies import remedies
 from app.calculations.roofline import Seconds
+from app.calculations.uncertainty import METRIC_CLASS, Spread, spread
 
 MILLISECONDS = 1000.0
+GIGA = 1e9
 
 
-def quantity(value: float | None) -> dict[str, float | None]:
-    """A value with its range; ranges are null until they are calibrated."""
-    known = value is not None and math.isfinite(value)
-    return {"value": value if known else None, "low": None, "high": None}
+def quantity(value: float | None, spread: Spread | None = None) -> dict[str, float | None]:
+    """A value with its range; the range is null for what is exact or was never measured."""
+    if value is None or not math.isfinite(value):
+        return {"value": None, "low": None, "high": None}
+    low, high = spread.around(value) if spread else (None, None)
+    return {"value": value, "low": low, "high": high}
 
 
 def results(found: Estimate) -> dict[str, Any]:
@@ -64,6 +69,7 @@ def results(found: Estimate) -> dict[str, Any]:
         **cost_results(best),
         "flops": flops_results(best),
         "bound": bound_results(best),
+        "offload": offload_results(best),
         "remedies": [] if best.fits else list(remedies(best)),
         "warnings": list(warnings(found)),
     }
@@ -76,8 +82,25 @@ def weight_bytes(best: LayoutEstimate) -> float:
 
 
 def kv_cache_tokens(best: LayoutEstimate) -> int:
-    """Tokens that the cache of the instance holds at the asked length per request."""
-    return best.max_concurrency * (best.scenario.input_tokens + best.scenario.output_tokens)
+    """Tokens that the cache holds, whole instance: the longest that one sequence per replica could be."""
+    return best.plan.longest_context(1, UNLIMITED) * best.layout.dp
+
+
+def offload_results(best: LayoutEstimate) -> dict[str, Any] | None:
+    """The split between GPU and main memory, where the engine can and the GPU alone is too small."""
+    if not best.scenario.engine.offloads:
+        return None
+    split = offload(best, best.scenario.cpu_bandwidth_gb_s * GIGA)
+    if split is None:
+        return None
+    return {
+        "gpu_layers": split.gpu_layers,
+        "layers": split.layers,
+        "gpu_bytes": round(split.gpu_bytes),
+        "cpu_bytes": round(split.cpu_bytes),
+        "tpot_ms": split.tpot_seconds * MILLISECONDS,
+        "output_tokens_per_s_per_user": 1 / split.tpot_seconds,
+    }
 
 
 def layout_results(found: Estimate) -> dict[str, Any]:
@@ -161,23 +184,33 @@ def speed_results(best: LayoutEstimate) -> dict[str, Any]:
         if watts is not None:
             joules = joules_per_token(watts, best.layout.num_gpus, outputs)
     inputs = None if requests is None else requests * scenario.input_tokens
+    spreads = spreads_of(best)
+    throughput, tpot_spread = spreads["throughput"], spreads["tpot"]
     return {
-        "ttft_ms": quantity(ttft),
-        "tpot_ms": quantity(tpot),
-        "e2e_latency_ms": quantity(e2e),
-        "output_tokens_per_s": quantity(outputs),
-        "total_tokens_per_s": quantity(None if outputs is None or inputs is None else outputs + inputs),
-        "requests_per_s": quantity(requests),
-        "output_tokens_per_s_per_user": quantity(per_user),
-        "energy_j_per_token": quantity(joules),
-        "power_w_per_gpu": quantity(watts),
+        "ttft_ms": quantity(ttft, spreads["ttft"]),
+        "tpot_ms": quantity(tpot, tpot_spread),
+        "e2e_latency_ms": quantity(e2e, spreads["e2e"]),
+        "output_tokens_per_s": quantity(outputs, throughput),
+        "total_tokens_per_s": quantity(None if outputs is None or inputs is None else outputs + inputs, throughput),
+        "requests_per_s": quantity(requests, throughput),
+        "output_tokens_per_s_per_user": quantity(per_user, tpot_spread.inverse() if tpot_spread else None),
+        "energy_j_per_token": quantity(joules, spreads["energy"]),
+        "power_w_per_gpu": quantity(watts, spreads["power"]),
     }
+
+
+def spreads_of(best: LayoutEstimate) -> dict[str, Spread | None]:
+    """The spread of each class of metric for the engine of the estimate."""
+    scenario = best.scenario
+    return {name: spread(scenario.spreads, name, scenario.engine.name) for name in set(METRIC_CLASS.values())}
 
 
 def cost_results(best: LayoutEstimate) -> dict[str, Any]:
     """Dollars; null where no price is known. Each basis charges all cost to that kind of token."""
     price, speed, scenario = best.price_usd_per_gpu_hour, best.speed, best.scenario
     hourly = None if price is None else cost.usd_per_hour(price, best.layout.num_gpus)
+    throughput = spreads_of(best)["throughput"]
+    per_token = throughput.inverse() if throughput else None
 
     def per_million(tokens_per_request: int) -> float | None:
         if hourly is None or speed is None:
@@ -186,9 +219,9 @@ def cost_results(best: LayoutEstimate) -> dict[str, Any]:
 
     return {
         "usd_per_hour": quantity(hourly),
-        "usd_per_million_output_tokens": quantity(per_million(scenario.output_tokens)),
-        "usd_per_million_input_tokens": quantity(per_million(scenario.input_tokens)),
-        "usd_per_million_tokens": quantity(per_million(scenario.input_tokens + scenario.output_tokens)),
+        "usd_per_million_output_tokens": quantity(per_million(scenario.output_tokens), per_token),
+        "usd_per_million_input_tokens": quantity(per_million(scenario.input_tokens), per_token),
+        "usd_per_million_tokens": quantity(per_million(scenario.input_tokens + scenario.output_tokens), per_token),
     }
 
 

@@ -13,7 +13,8 @@ from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import declared
 from app.calculations.parallelism import Layout, check
-from app.calculations.precision import choices
+from app.calculations.precision import GGUF_FILE_TYPES, choices
+from app.calculations.uncertainty import Spreads
 
 #: Groups of inputs in the order of the form: name -> (heading, folded away by default).
 GROUPS = {
@@ -157,7 +158,9 @@ class ServingInputs:
         placeholder="automatic", help="The experts of a mixture are dealt out over this many GPUs.")
     weight_precision: Any = declared(
         group="precision", kind="choice", label="Weights", default="auto",
-        choices=choices("fp32", "bf16", "fp16", "fp8", "int8", "int4", "mxfp4", "nvfp4"),
+        choices=choices(
+            "fp32", "bf16", "fp16", "fp8", "int8", "int4", "mxfp4", "nvfp4",
+            *(name for name, _, _ in GGUF_FILE_TYPES)),
         help="Automatic: the checkpoint's own. Embeddings, norms, routers and lm_head stay 16-bit.")
     activation_precision: Any = declared(
         group="precision", kind="choice", label="Activations", default="auto",
@@ -205,6 +208,10 @@ class ServingInputs:
     step_overhead_ms: Any = declared(
         group="engine", kind="number", label="Overhead per step", minimum=0, maximum=10_000, unit="ms",
         placeholder="engine's default", help="Time of the host between two steps.")
+    cpu_bandwidth_gb_s: Any = declared(
+        group="engine", kind="number", label="Main memory bandwidth", default=60.0, minimum=1, maximum=10_000,
+        unit="GB/s",
+        help="For layers that llama.cpp leaves to the CPU. Two channels of DDR5-5600 reach about 60 of 90 GB/s.")
     price_usd_per_gpu_hour: Any = declared(
         group="price", kind="number", label="Price", minimum=0, maximum=100_000, unit="USD per GPU and hour",
         placeholder="list price", help="Empty: the catalogue's price, or unknown where it has none.")
@@ -218,6 +225,8 @@ class ServingScenario:
     gpu: Gpu
     engine: Engine
     hardware: Hardware
+    #: How far measurements lay from predictions; empty: no ranges.
+    spreads: Spreads = dataclasses.field(default_factory=dict)
     num_gpus: int | None = None
     tp: int | None = None
     pp: int | None = None
@@ -238,6 +247,7 @@ class ServingScenario:
     compute_efficiency: float | None = None
     bandwidth_efficiency: float | None = None
     step_overhead_ms: float | None = None
+    cpu_bandwidth_gb_s: float = 60.0
     price_usd_per_gpu_hour: float | None = None
 
     def __post_init__(self) -> None:

@@ -153,6 +153,14 @@ def test_bytes_are_those_that_compressed_tensors_writes(
 
 AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "modules_to_not_convert": None}
 FBGEMM = {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0, "modules_to_not_convert": ["lm_head"]}
+FP8_DYNAMIC = {
+    "quant_method": "compressed-tensors",
+    "format": "float-quantized",
+    "ignore": ["lm_head"],
+    "config_groups": {
+        "group_0": {**linear(num_bits=8, type="float", strategy="channel"), "input_activations": FP8_INPUT}
+    },
+}
 VPTQ = {
     "quant_method": "vptq",
     "shared_layer_config": {"vector_lens": [-1, 12], "num_centroids": [-1, 65536], "num_res_centroids": [-1, 4096]},
@@ -169,6 +177,9 @@ PUBLISHED = [
     # github.com/DerekLiu35/huggingface-quantization-benchmarking-code, runs/*/benchmark.json.
     ("meta-llama/Llama-3.1-70B-Instruct", FBGEMM, 72.7533 * GB, 0.003, "runs/llama70b_fbgemm"),
     ("meta-llama/Llama-3.1-8B-Instruct", FBGEMM, 9.1364 * GB, 0.007, "runs/llama8b_fpgemm"),
+    # vLLM 0.11 on 2 GPUs, 33.88 GiB each: github.com/llm-d-incubation/llm-d-planner,
+    # docs/empirical-vllm-memory-results.md.
+    ("meta-llama/Llama-3.3-70B-Instruct", FP8_DYNAMIC, 2 * 33.88 * 2**30, 0.003, "RedHatAI FP8-dynamic"),
     ("meta-llama/Llama-3.1-8B-Instruct", VPTQ, 4.69538 * GB, 0.05, "runs/llama_vptq"),
 ]
 
@@ -180,6 +191,23 @@ def test_published_checkpoint_sizes(
     config = json.loads((MODELS / catalog.models()[model_id].config_file).read_text(encoding="utf-8"))
     model = read_config(config if quantization is None else {**config, "quantization_config": quantization}, name="x")
     assert facts.checkpoint_bytes(model) == pytest.approx(published, rel=tolerance), source
+
+
+#: meta-llama/Meta-Llama-3.1-405B-Instruct-FP8 keeps attention and the first and last layer's MLP in bf16.
+KEPT_405B = [f"model.layers.{layer}.self_attn.{name}_proj" for layer in range(126) for name in "qkvo"] + [
+    f"model.layers.{layer}.mlp.{name}_proj" for layer in (0, 125) for name in ("gate", "up", "down")
+]
+
+
+def test_weights_that_vllm_loaded() -> None:
+    config = json.loads((MODELS / catalog.models()["meta-llama/Meta-Llama-3.1-405B"].config_file).read_text("utf-8"))
+    quantization = {**FBGEMM, "modules_to_not_convert": ["lm_head", *KEPT_405B]}
+    # The release of July 2024 repeated the 8 key/value heads to 16.
+    changes = {"num_key_value_heads": 16, "quantization_config": quantization}
+    model = read_config({**config, **changes}, name="405B")
+    assert len(model.layer_counts) == 2
+    # 57.752 GiB on each of 8 GPUs: github.com/vllm-project/vllm/issues/6746.
+    assert facts.checkpoint_bytes(model) / 8 == pytest.approx(57.752 * 2**30, rel=0.002)
 
 
 def test_deepseek_v3_with_its_mtp_layer_is_as_large_as_its_files() -> None:
@@ -358,6 +386,21 @@ def test_weights_chosen_by_hand_ignore_the_checkpoints_formats() -> None:
 )
 def test_what_is_assumed_becomes_a_warning(quantization: dict[str, Any], warning: str) -> None:
     assert any(warning in text for text in small(quantization).warnings)
+
+
+@pytest.mark.parametrize(
+    "ignore",
+    [
+        [f"re:model.+.+.+{number}x" for number in range(30)],
+        [f"*a*{number}*b*c" for number in range(5000)],
+        [f"re:.*{number}.*(a|b).*c" for number in range(200)],
+    ],
+    ids=["open repeats", "globs", "many"],
+)
+def test_lists_that_would_take_long_are_refused(ignore: list[str]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        small(compressed(ignore), num_hidden_layers=500)
+    assert refused.value.field == "config.quantization_config"
 
 
 @pytest.mark.parametrize(

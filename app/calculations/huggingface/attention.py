@@ -103,7 +103,14 @@ def grouped_attention(config: Config, family: Family, plan: LayerPlan) -> Attent
     gate = 2 if config.rule(family.output_gate) else 1
     # Gemma 4: global layers take the values from the key projection.
     keys_are_values = family.special == "gemma4" and plan.mixer == "full" and config.flag("attention_k_eq_v")
-    tensors = column("q_proj", "attention", gate * heads * head_dim, hidden, heads, bias=biased)
+    shared_queries = config.integer("share_q_dim")
+    tensors: Tensors = ()
+    if shared_queries:
+        # Step-3 (arXiv:2507.19427, MFA): queries by way of a narrower vector.
+        tensors = replicated("q_a_proj", "attention", shared_queries, hidden)
+        tensors += norm("q_a_norm", "rms", shared_queries)
+    query_inputs = shared_queries or hidden
+    tensors += column("q_proj", "attention", gate * heads * head_dim, query_inputs, heads, bias=biased)
     if plan.owns_cache:
         tensors += column("k_proj", "attention", kv_heads * head_dim, hidden, kv_heads, bias=biased)
         if not keys_are_values:

@@ -69,7 +69,7 @@ COHERE = Family(
     mlp_bias=False,
     defaults=TIED,
 )
-COHERE2 = relative(COHERE, qk_norm="", full_every=4, defaults={"sliding_window": 4096, "head_dim": 128})
+COHERE2 = relative(COHERE, qk_norm="", full_every=4, defaults={"sliding_window": 4096})
 
 #: OLMo: LayerNorm without parameters.
 OLMO = Family(norm="none", mlp_bias=False, defaults=UNTIED)

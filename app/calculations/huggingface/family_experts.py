@@ -137,6 +137,7 @@ MIMO_V2 = Family(
         "add_swa_attention_sink_bias": True,
         "add_full_attention_sink_bias": False,
         "num_experts_per_tok": 8,
+        "first_k_dense_replace": 1,
     },
 )
 #: Step-3.5: windowed layers with more query heads, a gate per head, the first three layers dense.
@@ -187,6 +188,24 @@ BAILING_MOE = Family(
     qkv_bias="use_qkv_bias",
     output_bias="use_bias",
     mlp_bias="use_bias",
+    qk_norm="head",
+    qk_norm_when="use_qk_norm",
     ignored=("norm_head", "multi_gate", "moe_router_enable_expert_bias", "norm_softmax"),
-    defaults={**UNTIED, "use_qkv_bias": False, "use_bias": False, "n_shared_experts": 0, "first_k_dense_replace": 0},
+    defaults={**UNTIED, "use_qkv_bias": False, "use_bias": False, "use_qk_norm": False},
+)
+#: Arctic (Snowflake, 2024): a dense residual MLP beside 128 experts.
+ARCTIC = Family(
+    qkv_bias=False,
+    output_bias=False,
+    mlp_bias=False,
+    special="arctic",
+    ignored=("moe_eval_capacity_factor", "moe_train_capacity_factor", "moe_min_capacity", "moe_token_dropping"),
+    defaults={**UNTIED, "decoder_sparse_step": 2, "parallel_attn_mlp_res": False, "num_experts_per_tok": 1},
+)
+#: Step-3: one key/value head, queries by way of share_q_dim, experts by moe_layers_enum.
+STEP3_MFA = Family(
+    qkv_bias=False,
+    output_bias=False,
+    mlp_bias=False,
+    defaults={**UNTIED, "num_key_value_heads": 1, "num_experts_per_tok": 3},
 )

@@ -80,7 +80,7 @@ BAMBA = Family(
         "mamba_groups": 1,
     },
 )
-GRANITE_HYBRID = relative(BAMBA, mlp_bias=False, defaults={"num_key_value_heads": None})
+GRANITE_HYBRID = relative(BAMBA, mlp_bias=False, special="granite_hybrid", defaults={"num_key_value_heads": None})
 LFM2 = Family(
     qk_norm="head",
     qkv_bias=False,

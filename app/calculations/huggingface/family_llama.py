@@ -147,10 +147,10 @@ EXAONE4 = Family(
     full_every=4,
     defaults={**UNTIED, "sliding_window": 4096},
 )
-#: Mixtures with Qwen3's query/key norm: EXAONE-MoE, HunYuan 3, Mellum, Flint.
+#: Mixtures with Qwen3's query/key norm: EXAONE-MoE, HunYuan 3, Mellum.
 NORMED = Family(qk_norm="head", qkv_bias=False, output_bias=False, mlp_bias=False, defaults=UNTIED)
 #: BitNet: norms before o_proj and down_proj too.
-BITNET = relative(LLAMA, mlp_bias=False, special="bitnet", defaults=TIED)
+BITNET = relative(LLAMA, mlp_bias=False, special="bitnet")
 #: HyperCLOVA X SEED: use_post_norm adds a norm behind each block.
 HYPERCLOVAX = relative(LLAMA, mlp_bias="mlp_bias")
 #: Gemma 3n: AltUp (four streams), LAuReL, per-layer embeddings, the last layers share a cache.

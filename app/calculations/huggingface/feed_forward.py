@@ -24,6 +24,9 @@ def mlp_tensors(
 def dense_width(config: Config, family: Family) -> int:
     """Width of a dense MLP: its own key where experts took intermediate_size; 4 x hidden in old families."""
     width = config.integer("dense_intermediate_size") or config.integer("intermediate_size")
+    if family.special == "granite_hybrid":
+        # Granite 4 without experts is left with the shared one.
+        width = config.integer("shared_expert_intermediate_size") or width
     if width is not None:
         return width
     hidden = config.size("hidden_size")
@@ -41,6 +44,9 @@ def dense(config: Config, family: Family, plan: LayerPlan) -> FeedForward:
     if family.special == "gemma4" and config.flag("use_double_wide_mlp") and not plan.owns_cache:
         # Gemma 4 E2B: layers that share another's cache have an MLP of twice the width.
         width *= 2
+    if family.special == "arctic" and plan.feed_forward == "both":
+        # The residual MLP is square.
+        width = hidden
     if family.special == "lfm2":
         width = lfm2_width(config, width)
     if family.special in ("qwen", "recurrent_gemma"):
@@ -100,7 +106,8 @@ def experts(config: Config, family: Family) -> Experts:
         tensors += replicated("latent_down", "mlp", latent, hidden) + replicated("latent_up", "mlp", hidden, latent)
     expert_bias = family.expert_bias or (bias and family.special == "custom")
     tensors += mlp_tensors("expert", latent or hidden, width, gated=gated, bias=expert_bias, copies=count)
-    shared = shared_width(config, width)
+    # DeepSeek-V4 has one shared expert whatever n_shared_experts says.
+    shared = width if family.special == "deepseek_v4" else shared_width(config, width)
     if shared:
         tensors += mlp_tensors("shared_expert", hidden, shared, gated=gated, bias=bias, prefix="shared_")
         if family.shared_gate:

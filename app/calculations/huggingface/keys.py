@@ -62,6 +62,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     ),
     "first_k_dense_replace": ("first_k_dense_replace", "num_dense_layers"),
     "attention_bias": ("attention_bias", "attn_bias"),
+    "decoder_sparse_step": ("decoder_sparse_step", "moe_layer_frequency"),
     "kinds_of_attention": ("attn_type_list", "attention_type_list"),
     "sliding_window": (
         "sliding_window",
@@ -148,7 +149,7 @@ IRRELEVANT = frozenset(
     output_router_logits output_scores partial_rotary_factor partial_rotary_factors per_layer_config
     position_embedding position_embedding_type position_encoding post_layer_norm
     predict_special_tokens prefix prefix_lm pretraining_tp problem_type projector_hidden_act
-    projectors_bias pruned_heads qk_head_dim qk_ln qk_norm_type quantization_config
+    pruned_heads qk_head_dim qk_ln qk_norm_type quantization_config
     query_pre_attn_scalar remove_invalid_values reorder_and_upcast_attn repetition_penalty
     rescale_prenorm_residual residual_in_fp32 residual_multiplier return_dict
     return_dict_in_generate rms_norm rotary rotary_dim rotary_emb_base rotary_pct rotary_percentage

@@ -59,6 +59,8 @@ def layer_norm_names(config: Config, family: Family, plan: LayerPlan) -> tuple[s
         return names[:count] if parallel else names
     if family.special == "parallel" and config.flag("use_parallel_residual"):
         return names[:1]
+    if family.special == "arctic":
+        return (*names, "residual_layernorm") if plan.feed_forward == "both" else names
     if plan.feed_forward == "both":
         # Gemma 4: experts beside a dense MLP, each with norms of its own.
         return (

@@ -152,6 +152,9 @@ def windowed_mixers(config: Config, family: Family, count: int) -> list[str]:
     period = config.integer("sliding_window_pattern") or family.full_every
     if period:
         mixers = every(count, period, period - 1, "full", "sliding")
+        if family.special == "mimo_v2":
+            # The first layer is global too.
+            return ["full", *mixers[1:]]
         # Gemma 4: the last layer is always global.
         return [*mixers[:-1], "full"] if family.special == "gemma4" else mixers
     if first is not None:

@@ -1,7 +1,8 @@
 """Module-name patterns of quantised checkpoints: exact names, globs and "re:" regular expressions.
 
 Patterns come from files of strangers, so an expression is used only if it cannot take long: Python's parser
-takes it apart, and nested repeats, back references or more than two open repeats are refused.
+takes it apart, and nested repeats, back references or more than three open repeats are refused. What is left
+has a price (`steps`), so that a caller can refuse lists that would take long.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import translate
+from functools import lru_cache
 
 # The module that compiles re's patterns; typeshed does not describe it.
 from re import _parser  # type: ignore[attr-defined]
@@ -21,15 +23,17 @@ WRAPPERS = re.compile(
 #: The same as an expression that begins with a name may expect it.
 WRAPPED = ("model.", "", "language_model.model.", "model.language_model.", "backbone.")
 LAYER_NUMBER = re.compile(r"^layers\.(\d+)(?=\.|$)")
+OPEN_NUMBER = re.compile(r"^layers\.(\d+)\*")
 LAYER_ALIASES = re.compile(r"^(?:h|blocks|block)\.(?=\d|\*)")
 #: Key of globs with a number elsewhere.
 ANY_LAYER = "any"
 LONGEST = 300
 MOST_PATTERNS = 200_000
-MOST_EXPRESSIONS = 24
-#: Expressions with digits are tried on each layer, others on each kind of layer.
-MOST_BY_LAYER = 8
+MOST_EXPRESSIONS = 1_000
 OPEN_REPEATS = 3
+#: Rough steps of one comparison, by the number of open repeats, and of a glob; a name has about 45 letters.
+STEPS = (45, 100, 1_000, 15_000)
+GLOB_STEPS = 200
 MOST_BRANCHES = 100
 
 
@@ -50,6 +54,8 @@ class Patterns:
         self.globs: dict[str, list[re.Pattern[str]]] = {}
         self.expressions: list[re.Pattern[str]] = []
         self.refused: list[str] = []
+        #: Rough steps of looking one name up.
+        self.steps = 0
         for count, entry in enumerate(entries):
             if len(entry) > LONGEST or count >= MOST_PATTERNS:
                 self.refused.append(entry)
@@ -67,20 +73,26 @@ class Patterns:
         return any(self.globs) or any(has_digit(text) for text in texts)
 
     def add_glob(self, entry: str) -> None:
-        number = LAYER_NUMBER.match(entry)
-        # Filed by layer where the number is followed by a dot: "layers.1*" also means layer 17.
-        key = number[1] if number and entry[number.end() :].startswith(".") else ""
-        if not key and has_digit(entry):
-            key = ANY_LAYER
-        self.globs.setdefault(key, []).append(re.compile(translate(entry)))
+        compiled = re.compile(translate(entry))
+        open_number, number = OPEN_NUMBER.match(entry), LAYER_NUMBER.match(entry)
+        if open_number:
+            # "layers.1*" means layer 17 too.
+            keys = [key for key in map(str, range(1_000)) if key.startswith(open_number[1])]
+        elif number:
+            keys = [number[1]]
+        else:
+            keys = [ANY_LAYER if has_digit(entry) else ""]
+            self.steps += GLOB_STEPS
+        for key in keys:
+            self.globs.setdefault(key, []).append(compiled)
 
     def add_expression(self, text: str) -> None:
-        layered = sum(has_digit(expression.pattern) for expression in self.expressions)
-        too_many = len(self.expressions) >= MOST_EXPRESSIONS or (has_digit(text) and layered >= MOST_BY_LAYER)
-        if too_many or not is_quick(text):
+        repeats = repeats_of(text)
+        if repeats is None or len(self.expressions) >= MOST_EXPRESSIONS:
             self.refused.append(f"re:{text}")
         else:
             self.expressions.append(re.compile(text))
+            self.steps += STEPS[repeats] * (1 if text.startswith(".*") else len(WRAPPED))
 
     def select(self, names: Sequence[str]) -> bool:
         """Whether any of a module's names is meant: itself, a part of it or a module around it."""
@@ -101,22 +113,23 @@ class Patterns:
         )
 
 
-def runs(name: str) -> set[str]:
+@lru_cache(maxsize=50_000)
+def runs(name: str) -> frozenset[str]:
     """All dotted parts of a name: "a.b.c" -> a, b, c, a.b, b.c, a.b.c."""
     parts = name.split(".")
     count = len(parts)
-    return {".".join(parts[i:j]) for i in range(count) for j in range(i + 1, count + 1)}
+    return frozenset(".".join(parts[i:j]) for i in range(count) for j in range(i + 1, count + 1))
 
 
-def is_quick(text: str) -> bool:
-    """Whether a regular expression can be matched in time about linear in the name."""
+def repeats_of(text: str) -> int | None:
+    """Open repeats of an expression; None where it cannot be used."""
     try:
         parsed = _parser.parse(text)
         re.compile(text)
     except (re.error, OverflowError, RecursionError, ValueError):
-        return False
+        return None
     repeats = open_repeats(parsed, inside=False)
-    return repeats is not None and repeats <= OPEN_REPEATS
+    return None if repeats is None or repeats > OPEN_REPEATS else repeats
 
 
 def open_repeats(parsed: Any, *, inside: bool) -> int | None:

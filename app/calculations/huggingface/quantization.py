@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from app.calculations.huggingface.config import Config, shown
 from app.calculations.huggingface.patterns import Patterns
-from app.calculations.huggingface.quantization_entry import KEPT, Entry, Recipe, Rule, wide
+from app.calculations.huggingface.quantization_entry import KEPT, Entry, Recipe, Rule, by_name, wide
 from app.calculations.huggingface.quantization_groups import compressed_tensors, modelopt, quark
 from app.calculations.huggingface.quantization_rare import (
     aqlm,
@@ -132,12 +132,11 @@ def gptq(entry: Entry, config: Config) -> Recipe:
     entry.get("sym")
     head = entry.flag("lm_head")
     rules = wide(entry.words(*KEPT, "modules_to_not_quantize"))
+    changes: dict[str, Scheme | None] = {}
     for pattern, changed in (entry.entry("dynamic") or Entry({}, "")).entries():
         sign, _, text = pattern.rpartition(":") if pattern[:2] in ("-:", "+:") else ("+", "", pattern)
-        other = gptq_scheme(
-            changed.bits("bits") or bits, changed.group_size() if changed.get("group_size") is not None else group
-        )
-        rules += (Rule(scheme=None if sign == "-" else other, patterns=Patterns([f"re:{text}"])),)
+        changes[f"re:{text}"] = None if sign == "-" else changed_scheme(changed, bits, group)
+    rules += tuple(by_name(changes))
     rules += overrides(entry, "extra_config", bits, group)
     inside = entry.words("modules_in_block_to_quantize")
     if inside:
@@ -147,12 +146,15 @@ def gptq(entry: Entry, config: Config) -> Recipe:
 
 def overrides(entry: Entry, key: str, bits: int, group: int) -> tuple[Rule, ...]:
     """Modules with bits of their own (AutoRound's extra_config); 16 bits mean wide."""
-    rules: tuple[Rule, ...] = ()
-    for name, changed in (entry.entry(key) or Entry({}, "")).entries():
-        own = changed.bits("bits") or bits
-        size = changed.group_size() if changed.get("group_size") is not None else group
-        rules += (Rule(scheme=None if own == 16 else gptq_scheme(own, size), patterns=Patterns([name])),)
-    return rules
+    changes = (entry.entry(key) or Entry({}, "")).entries()
+    return tuple(by_name({name: changed_scheme(changed, bits, group) for name, changed in changes}))
+
+
+def changed_scheme(changed: Entry, bits: int, group: int) -> Scheme | None:
+    """The storage of modules that change bits or group size; 16 bits mean wide."""
+    own = changed.bits("bits") or bits
+    size = changed.group_size() if changed.get("group_size") is not None else group
+    return None if own == 16 else gptq_scheme(own, size)
 
 
 def bitsandbytes(entry: Entry, config: Config) -> Recipe:

@@ -158,6 +158,11 @@ class Recipe:
         """Whether layers of one kind can differ."""
         return any(rule.patterns.by_layer for rule in self.rules if rule.patterns)
 
+    @property
+    def steps(self) -> int:
+        """Rough steps of looking one name up in all rules."""
+        return sum(rule.patterns.steps + 1 for rule in self.rules if rule.patterns)
+
     def schemes(self) -> tuple[Scheme, ...]:
         return tuple(rule.scheme for rule in self.rules if rule.scheme)
 
@@ -174,3 +179,12 @@ class Recipe:
 def wide(words: list[str]) -> tuple[Rule, ...]:
     """The rule that a list of modules stays wide."""
     return (Rule(scheme=None, patterns=Patterns(words)),) if words else ()
+
+
+def by_name(schemes: dict[str, Scheme | None]) -> Iterator[Rule]:
+    """Rules for modules by name; names of one scheme are looked up at once."""
+    names: dict[Scheme | None, list[str]] = {}
+    for name, scheme in schemes.items():
+        names.setdefault(scheme, []).append(name)
+    for scheme, same in names.items():
+        yield Rule(scheme=scheme, patterns=Patterns(same))

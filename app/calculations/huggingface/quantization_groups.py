@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from app.calculations.huggingface.config import Config, shown
 from app.calculations.huggingface.patterns import Patterns
-from app.calculations.huggingface.quantization_entry import Entry, Recipe, Rule, wide
+from app.calculations.huggingface.quantization_entry import Entry, Recipe, Rule, by_name, wide
 from app.calculations.huggingface.schemes import (
     FP16_BITS,
     FP32_BITS,
@@ -150,34 +148,21 @@ def modelopt(entry: Entry, config: Config) -> Recipe:
     inner = entry.entry("quantization") or entry
     kept = wide(inner.words("exclude_modules", "ignore") + (entry.words("ignore") if inner is not entry else []))
     group = inner.group_size()
-    rules: tuple[Rule, ...] = ()
     layers = inner.entry("quantized_layers")
     algorithm = inner.text("quant_algo")
-    for name, layer in (layers or Entry({}, "")).entries():
-        scheme = algorithm_scheme(layer.text("quant_algo"), layer.group_size() or group, config)
-        rules += (Rule(scheme=scheme, patterns=Patterns([name])),)
-    if rules:
+    named_layers = {
+        name: algorithm_scheme(layer.text("quant_algo"), layer.group_size() or group, config)
+        for name, layer in (layers or Entry({}, "")).entries()
+    }
+    if named_layers:
         entry.get("config_groups", "quant_algo")
-        return Recipe(rules=(*kept, *merged(rules)))
+        return Recipe(rules=(*kept, *by_name(named_layers)))
     if algorithm.upper() == "MIXED_PRECISION" or not algorithm:
         recipe = compressed_tensors(entry, config)
         return Recipe(rules=(*kept, *recipe.rules))
     entry.get("config_groups")
     scheme = algorithm_scheme(algorithm, group, config)
     return Recipe(rules=(*kept, Rule(scheme=scheme)))
-
-
-def merged(rules: tuple[Rule, ...]) -> Iterator[Rule]:
-    """Rules of one scheme as one, so that hundreds of layers are looked up at once."""
-    names: dict[Scheme | None, set[str]] = {}
-    for rule in rules:
-        patterns = rule.patterns
-        if patterns is None or patterns.globs or patterns.expressions:
-            yield rule
-        else:
-            names.setdefault(rule.scheme, set()).update(patterns.exact)
-    for scheme, exact in names.items():
-        yield Rule(scheme=scheme, patterns=Patterns(exact))
 
 
 def algorithm_scheme(algorithm: str, group: int, config: Config) -> Scheme | None:
@@ -228,9 +213,8 @@ def algorithm_scheme(algorithm: str, group: int, config: Config) -> Scheme | Non
 def quark(entry: Entry, config: Config) -> Recipe:
     """AMD Quark: a global configuration, others by layer name or type, and an exclude list."""
     kept = wide(entry.words("exclude"))
-    rules: tuple[Rule, ...] = ()
-    for name, layer in (entry.entry("layer_quant_config") or Entry({}, "")).entries():
-        rules += (Rule(scheme=quark_scheme(layer, config), patterns=Patterns([name])),)
+    layers = entry.entry("layer_quant_config") or Entry({}, "")
+    rules = tuple(by_name({name: quark_scheme(layer, config) for name, layer in layers.entries()}))
     for key in ("layer_type_quant_config", "export", "kv_cache_group", "algo_config"):
         entry.get(key)
     overall = entry.entry("global_quant_config")

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from math import log2
 
 from app.calculations.huggingface.config import Config, shown
-from app.calculations.huggingface.patterns import Patterns
-from app.calculations.huggingface.quantization_entry import KEPT, Entry, Recipe, Rule, wide
+from app.calculations.huggingface.quantization_entry import KEPT, Entry, Recipe, Rule, by_name, wide
 from app.calculations.huggingface.schemes import (
     FP16_BITS,
     Scheme,
@@ -26,12 +25,12 @@ def hqq(entry: Entry, config: Config) -> Recipe:
     """HQQ: a 16-bit scale and zero per group; quant_config may be by module name."""
     outer = entry.entry("quant_config") or entry
     kept = wide(entry.words("skip_modules") or ["lm_head"])
-    rules: tuple[Rule, ...] = ()
-    for name, inner in outer.entries():
-        if name != "weight_quant_params":
-            weights = inner.entry("weight_quant_params")
-            if weights is not None:
-                rules += (Rule(scheme=hqq_scheme(weights), patterns=Patterns([name])),)
+    own = {
+        name: hqq_scheme(weights)
+        for name, inner in outer.entries()
+        if name != "weight_quant_params" and (weights := inner.entry("weight_quant_params")) is not None
+    }
+    rules = tuple(by_name({**own}))
     weights = outer.entry("weight_quant_params")
     config.warn("HQQ: scales and zeros are taken as 16-bit")
     if weights is not None or not rules:
@@ -56,10 +55,8 @@ def aqlm(entry: Entry, config: Config) -> Recipe:
 
 def vptq(entry: Entry, config: Config) -> Recipe:
     """VPTQ (arXiv:2409.17066): an index per vector of weights and one for its residual, with fp16 centroids."""
-    rules: tuple[Rule, ...] = ()
     layers = entry.entry("config_for_layers") or Entry({}, "")
-    for name, layer in layers.entries():
-        rules += (Rule(scheme=vptq_scheme(layer), patterns=Patterns([name])),)
+    rules = tuple(by_name({name: vptq_scheme(layer) for name, layer in layers.entries()}))
     if not rules:
         shared = entry.entry("shared_layer_config") or entry
         rules = (Rule(scheme=vptq_scheme(shared)),)
@@ -103,15 +100,11 @@ def mlx(entry: Entry, config: Config) -> Recipe:
     """MLX: embedding and lm_head too, a 16-bit scale and bias per group; modules may have bits of their own."""
     bits, group = entry.bits("bits") or 4, entry.group_size() or 64
     entry.get("mode")
-    rules: tuple[Rule, ...] = ()
-    for name, changed in entry.entries():
-        own = changed.bits("bits") or bits
-        rules += (
-            Rule(
-                scheme=grouped(own, changed.group_size() or group, zero_bits=FP16_BITS),
-                patterns=Patterns([name]),
-            ),
-        )
+    own: dict[str, Scheme | None] = {
+        name: grouped(changed.bits("bits") or bits, changed.group_size() or group, zero_bits=FP16_BITS)
+        for name, changed in entry.entries()
+    }
+    rules = tuple(by_name(own))
     rules += wide([key for key, value in entry.values.items() if value is False])
     return Recipe(
         rules=(*rules, Rule(scheme=grouped(bits, group, zero_bits=FP16_BITS))),

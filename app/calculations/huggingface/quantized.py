@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.calculations.architecture import Block, Layer, Tensor
+from app.calculations.errors import InvalidInput
 from app.calculations.huggingface.module_names import is_quantisable, layer_modules, names
 from app.calculations.huggingface.quantization_entry import Recipe
 from app.calculations.huggingface.tensors import Tensors
 from app.calculations.precision import Precision
 
+#: Rough steps of searching names in lists of patterns, a second or two.
+MOST_STEPS = 60_000_000
+
 
 def stored_layers(layers: tuple[Layer, ...], recipe: Recipe) -> tuple[Layer, ...]:
     """The layers in the recipe's formats. Layers that stay equal stay one object."""
+    refuse_long_searches(layers, recipe)
     made: dict[tuple[int, tuple[Precision | None, ...]], Layer] = {}
     by_kind: dict[int, Layer] = {}
     stored: list[Layer] = []
@@ -29,6 +34,18 @@ def stored_layers(layers: tuple[Layer, ...], recipe: Recipe) -> tuple[Layer, ...
         by_kind[id(layer)] = made[key]
         stored.append(made[key])
     return tuple(stored)
+
+
+def refuse_long_searches(layers: tuple[Layer, ...], recipe: Recipe) -> None:
+    """Lists of patterns come from strangers: what would take many seconds is refused."""
+    kinds = {id(layer): sum(len(names) for _, names in layer_modules(layer, 0)) for layer in layers}
+    names = sum(kinds[id(layer)] for layer in layers) if recipe.by_layer else sum(kinds.values())
+    if names * recipe.steps > MOST_STEPS:
+        raise InvalidInput(
+            "config.quantization_config",
+            f"the lists of modules have too many patterns for {len(layers)} layers",
+            "module names, or fewer patterns",
+        )
 
 
 def stored_layer(layer: Layer, formats: dict[int, Precision | None]) -> Layer:

@@ -76,6 +76,8 @@ def mamba2(config: Config, family: Family) -> Recurrent:
             f"a divisor of {heads}",
         )
     biased = config.flag("mamba_bias")
+    # Falcon-H1's own key.
+    output_biased = config.flag("projectors_bias") if family.special == "parallel_mamba" else biased
     convolved = inner + 2 * groups * states
     tensors = (
         column("in_proj", SSM, 2 * inner + heads, hidden, heads, bias=biased)
@@ -86,7 +88,7 @@ def mamba2(config: Config, family: Family) -> Recurrent:
         + vector("A_log", SSM, heads, units=heads)
         + vector("D", SSM, heads, units=heads)
         + (norm("gated_norm", "rms", inner) if config.get("mamba_rms_norm") is not False else ())
-        + row("out_proj", SSM, hidden, inner, heads, bias=biased)
+        + row("out_proj", SSM, hidden, inner, heads, bias=output_biased)
     )
     return Recurrent(tensors=tensors, state_elements=inner * states, conv_elements=convolved * kernel, heads=heads)
 

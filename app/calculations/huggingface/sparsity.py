@@ -16,7 +16,9 @@ def feed_forward_names(config: Config, family: Family, count: int) -> list[str]:
     sparse = sparse_layers(config, family, count)
     if not experts or (experts == 1 and family.special == "jamba"):
         return ["dense"] * count
-    return ["experts" if i in sparse else "dense" for i in range(count)]
+    # Arctic: a dense MLP beside the experts.
+    mixture = "both" if family.special == "arctic" and config.flag("parallel_attn_mlp_res") else "experts"
+    return [mixture if i in sparse else "dense" for i in range(count)]
 
 
 def sparse_layers(config: Config, family: Family, count: int) -> frozenset[int]:
@@ -53,7 +55,7 @@ def sparse_layers(config: Config, family: Family, count: int) -> frozenset[int]:
         last = count - 1 if end in (None, -1) else config.size("moe_layer_end_index", minimum=0)
         return frozenset(i for i in layers if begin <= i <= last and (i + 1) % interval == 0)
     if step is not None:
-        return frozenset(i for i in layers if i not in dense_only and (i + 1) % step == 0)
+        return frozenset(i for i in layers if i >= first and i not in dense_only and (i + 1) % step == 0)
     period = config.integer("moe_layer_freq") or 1
     return frozenset(i for i in layers if i >= first and i % period == 0 and i not in dense_only)
 

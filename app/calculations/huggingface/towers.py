@@ -45,6 +45,10 @@ def tower_params(outer: Mapping[str, object], model_type: str, hidden: int) -> i
     if not towers and model_type == "llama4" and "text_config" in outer:
         # The class has defaults for a vision_config that is left out.
         towers, vision = ["vision_config"], LLAMA4_VISION
+    if model_type == "fuyu":
+        # Patches go through one matrix into the language model.
+        size = _Sizes(outer)
+        return linear(size("num_channels", default=3) * size("patch_size", default=30) ** 2, hidden)
     if not towers:
         return 0
     if towers != ["vision_config"] or not isinstance(vision, Mapping) or model_type not in TOWERS:
@@ -153,6 +157,15 @@ def mllama(size: _Sizes, hidden: int) -> int:
     return embeddings + tile_embeddings + 4 * width + local + gated + linear(size("vision_output_dim"), hidden)
 
 
+def mistral3(size: _Sizes, hidden: int) -> int:
+    """Mistral Small 3.1 and later: Pixtral without biases, a norm, a patch merger and two matrices."""
+    width, inner = size("hidden_size"), size("intermediate_size")
+    patch = size("num_channels", default=3) * size("patch_size") ** 2 * width
+    block = 2 * width + 4 * width * width + 3 * width * inner
+    projector = width + 4 * width * width + width * hidden + hidden * hidden
+    return patch + width + size("num_hidden_layers") * block + projector
+
+
 def kimi_k25(size: _Sizes, hidden: int) -> int:
     """Kimi K2.5: MoonViT with a learned position grid, and a patch merger."""
     width, inner = size("vt_hidden_size"), size("vt_intermediate_size")
@@ -177,6 +190,7 @@ TOWERS: dict[str, Callable[[_Sizes, int], int]] = {
     "gemma3": gemma3,
     "gemma4": gemma4,
     "llama4": llama4,
+    "mistral3": mistral3,
     "mllama": mllama,
     "kimi_k25": kimi_k25,
 }

@@ -1,0 +1,49 @@
+"""Ranges from how predictions erred: 10th to 90th percentile of measured / predicted, by metric and engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: Metric of the results -> the class whose errors it shares.
+METRIC_CLASS = {
+    "ttft_ms": "ttft",
+    "tpot_ms": "tpot",
+    "itl_ms": "tpot",
+    "e2e_latency_ms": "e2e",
+    "output_tokens_per_s": "throughput",
+    "total_tokens_per_s": "throughput",
+    "requests_per_s": "throughput",
+    "energy_j_per_token": "energy",
+    "power_w_per_gpu": "power",
+}
+#: Engine of the row that holds for engines with too few measurements.
+ANY = "any"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """80 % of measurements lay between `low` and `high` times the prediction, over `rows` rows of `groups` pairs of
+    model and GPU."""
+
+    low: float
+    high: float
+    rows: int
+    groups: int
+
+    def around(self, value: float) -> tuple[float, float]:
+        """The range of a predicted value; it always holds the value itself."""
+        return value * min(self.low, 1.0), value * max(self.high, 1.0)
+
+    def inverse(self) -> Spread:
+        """The spread of one over the quantity, such as tokens per second from time per token."""
+        return Spread(low=1 / self.high, high=1 / self.low, rows=self.rows, groups=self.groups)
+
+
+#: (class of metric, engine) -> spread.
+Spreads = Mapping[tuple[str, str], Spread]
+
+
+def spread(spreads: Spreads, metric_class: str, engine: str) -> Spread | None:
+    """The engine's own spread, else that of all engines; None where nothing was measured."""
+    return spreads.get((metric_class, engine)) or spreads.get((metric_class, ANY))

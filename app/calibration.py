@@ -1,0 +1,153 @@
+"""Ranges fitted to measurements: how far published numbers lay from what is predicted for them.
+
+    python -m app calibrate TABLE.csv ... --output ranges.csv
+
+Only the ranges are fitted here; the constants of the model stand in app/data with their sources. Each source weighs
+the same, so that a large table does not drown a small one, and coverage is measured on pairs of model and GPU that were
+left out of the percentiles.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+from app import catalog
+from app.calculations.uncertainty import ANY, METRIC_CLASS, Spread
+from app.measurements import Prediction, predict, serving_engine
+
+#: Share of the measurements that a range shall hold.
+LOW, HIGH = 0.1, 0.9
+#: Fewer rows or pairs of model and GPU than these say too little about an engine of its own.
+LEAST_ROWS, LEAST_GROUPS = 40, 8
+FOLDS = 5
+#: Requests in flight up to which a measured time to first token is taken as one of a steady state.
+MOST_IN_FLIGHT = 4
+#: Notes of rows that measure something else: doubtful rows, other serving modes.
+LEFT_OUT = ("FLAG=", "SUSPECT", "speculative", "disaggregated prefill", "prefix cach")
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """measured / predicted of one row."""
+
+    metric_class: str
+    engine: str
+    source: str
+    group: str
+    ratio: float
+
+
+def residuals(table: str, rows: Iterable[dict[str, str]]) -> Iterator[Residual]:
+    """What the rows of a serving table say about the predictions."""
+    for row in rows:
+        if any(mark in (row.get("notes") or "") for mark in LEFT_OUT):
+            continue
+        for prediction in predict(table, row):
+            if usable(row, prediction):
+                yield Residual(
+                    METRIC_CLASS[prediction.metric],
+                    serving_engine(row)[0],
+                    prediction.source,
+                    f"{row['model']} {row['gpu']}",
+                    prediction.measured / (prediction.predicted or 1.0),
+                )
+
+
+def usable(row: dict[str, str], prediction: Prediction) -> bool:
+    """Whether the row measured what is predicted, a steady state.
+
+    Latencies at unlimited load are queueing times of the benchmark. A first token at high concurrency is one of the
+    burst that starts a benchmark, and in a static batch it waits for all prompts; few requests in flight have neither.
+    """
+    if not prediction.predicted or prediction.measured <= 0 or prediction.metric not in METRIC_CLASS:
+        return False
+    load = row.get("concurrency", "")
+    unlimited = load in ("", "saturated")
+    if METRIC_CLASS[prediction.metric] == "e2e":
+        return not unlimited
+    if METRIC_CLASS[prediction.metric] == "ttft":
+        most = 1 if "static" in (row.get("notes") or "") else MOST_IN_FLIGHT
+        return not unlimited and float(load) <= most
+    return True
+
+
+def percentile(found: list[Residual], share: float) -> float:
+    """Weighted percentile of the ratios, each source weighing the same."""
+    sizes = Counter(r.source for r in found)
+    ordered = sorted(found, key=lambda r: r.ratio)
+    total, reached = float(len(sizes)), 0.0
+    for one in ordered:
+        reached += 1 / sizes[one.source]
+        if reached >= share * total:
+            return one.ratio
+    return ordered[-1].ratio
+
+
+def spread_of(found: list[Residual]) -> Spread:
+    return Spread(
+        low=percentile(found, LOW),
+        high=percentile(found, HIGH),
+        rows=len(found),
+        groups=len({r.group for r in found}),
+    )
+
+
+def coverage(found: list[Residual]) -> float:
+    """Share of measurements inside the range made from the other folds; whole pairs of model and GPU are left out."""
+    inside = 0
+    for fold in range(FOLDS):
+        out = [r for r in found if crc32(r.group.encode()) % FOLDS == fold]
+        rest = [r for r in found if crc32(r.group.encode()) % FOLDS != fold]
+        if out and rest:
+            spread = spread_of(rest)
+            inside += sum(spread.low <= r.ratio <= spread.high for r in out)
+    return inside / len(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """A line of ranges.csv."""
+
+    metric: str
+    engine: str
+    spread: Spread
+    coverage: float
+    sources: tuple[str, ...]
+
+
+def ranges(found: list[Residual]) -> list[Range]:
+    """One range per class of metric and engine with enough rows, and one for all engines."""
+    lines = []
+    for metric in sorted({r.metric_class for r in found}):
+        of_metric = [r for r in found if r.metric_class == metric]
+        for engine in (*sorted({r.engine for r in of_metric}), ANY):
+            chosen = of_metric if engine == ANY else [r for r in of_metric if r.engine == engine]
+            groups = {r.group for r in chosen}
+            if engine != ANY and (len(chosen) < LEAST_ROWS or len(groups) < LEAST_GROUPS):
+                continue
+            lines.append(
+                Range(
+                    metric=metric,
+                    engine=engine,
+                    spread=spread_of(chosen),
+                    coverage=coverage(chosen),
+                    sources=tuple(sorted({r.source for r in chosen})),
+                )
+            )
+    return lines
+
+
+def write(path: Path, lines: Iterable[Range]) -> None:
+    """The ranges as CSV with the columns of the catalogue."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(catalog.RANGE_COLUMNS)
+        for line in lines:
+            spread = line.spread
+            numbers = (f"{spread.low:.4f}", f"{spread.high:.4f}", spread.rows, spread.groups, f"{line.coverage:.3f}")
+            writer.writerow([line.metric, line.engine, *numbers, " ".join(line.sources)])

@@ -1,0 +1,68 @@
+"""Saving, deleting and handing out what users define themselves, next to the presets. Used by every front end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from app import catalog, user_data
+from app.calculations.errors import InvalidInput
+from app.user_data import OwnGpu, OwnModel, checked_inputs, checked_name
+
+
+def save_model(
+    name: object, source: str, config: Mapping[str, Any], *, notes: Sequence[str] = (), replace: bool = False
+) -> OwnModel:
+    """Keep a config.json under a name. Raises InvalidInput or OSError."""
+    checked = checked_name(name, slash=True)
+    if catalog.means_a_preset(checked):
+        raise taken("model", checked, catalog.model(checked).name)
+    shelf = user_data.current().models
+    return shelf.save(checked, source, config, notes=notes, now=datetime.now(UTC), replace=replace)
+
+
+def save_gpu(name: object, source: str, inputs: Mapping[str, Any], *, replace: bool = False) -> OwnGpu:
+    """Keep the inputs of a custom accelerator under a name. Raises InvalidInput or OSError."""
+    checked = checked_name(name, slash=False)
+    if catalog.means_a_preset_gpu(checked):
+        raise taken("accelerator", checked, catalog.gpu(checked).name)
+    shelf = user_data.current().gpus
+    return shelf.save(checked, source, checked_inputs(inputs), now=datetime.now(UTC), replace=replace)
+
+
+def taken(what: str, name: str, preset: str) -> InvalidInput:
+    """The exception for a name that a preset has."""
+    return InvalidInput("name", f"The name {name!r} means the {what} {preset} of the list.", "a name of your own")
+
+
+def delete_model(name: str) -> None:
+    """Delete a saved model. Raises InvalidInput where there is none."""
+    if not user_data.current().models.delete(name):
+        raise not_saved("model", name)
+
+
+def delete_gpu(name: str) -> None:
+    """Delete a saved accelerator. Raises InvalidInput where there is none."""
+    if not user_data.current().gpus.delete(name):
+        raise not_saved("accelerator", name)
+
+
+def export_model(name: str) -> Mapping[str, Any]:
+    """The config.json of a saved model. Raises InvalidInput where there is none."""
+    found = user_data.current().models.get(name)
+    if found is None:
+        raise not_saved("model", name)
+    return dict(found.document)
+
+
+def export_gpu(name: str) -> Mapping[str, Any]:
+    """The inputs of a saved accelerator. Raises InvalidInput where there is none."""
+    found = user_data.current().gpus.get(name)
+    if found is None:
+        raise not_saved("accelerator", name)
+    return dict(found.document)
+
+
+def not_saved(what: str, name: str) -> InvalidInput:
+    return InvalidInput("name", f"No {what} is saved under {name[:100]!r}.", f"the name of a saved {what}")

@@ -1,0 +1,100 @@
+"""Ranges: percentiles of measured over predicted, honest on what was left out."""
+
+import csv
+
+import pytest
+from click.testing import CliRunner
+
+from app import calibration, catalog
+from app.calculations import estimate, results
+from app.calculations.uncertainty import ANY, METRIC_CLASS, Spread, spread
+from app.calibration import Residual, coverage, percentile, ranges
+from app.cli import main
+from app.scenarios import serving_scenario
+from tests.test_validation import SERVING
+
+
+def residual(ratio, source="s", group="g", engine="vllm", metric="tpot"):
+    return Residual(metric, engine, source, group, ratio)
+
+
+def test_percentiles_let_each_source_weigh_the_same():
+    many = [residual(1.0, "large", str(n)) for n in range(1000)]
+    few = [residual(2.0, "small", str(n)) for n in range(10)]
+    assert percentile(many + few, 0.4) == 1.0
+    assert percentile(many + few, 0.6) == 2.0
+
+
+def test_a_range_holds_eighty_percent_of_what_it_was_left_out_of():
+    found = [residual(0.5 + n / 1000, group=f"pair {n % 40}") for n in range(1000)]
+    assert coverage(found) == pytest.approx(0.8, abs=0.05)
+
+
+def test_an_engine_with_few_measurements_takes_the_range_of_all():
+    enough = [residual(1.0 + n / 1000, group=f"pair {n % 10}") for n in range(100)]
+    few = [residual(3.0, engine="tgi", group=f"pair {n}") for n in range(5)]
+    lines = ranges(enough + few)
+    assert [(line.metric, line.engine) for line in lines] == [("tpot", "vllm"), ("tpot", ANY)]
+
+
+def test_a_range_holds_the_value_and_inverts():
+    measured_faster = Spread(low=0.5, high=0.8, rows=1, groups=1)
+    assert measured_faster.around(10.0) == (5.0, 10.0)
+    assert measured_faster.inverse() == Spread(low=1.25, high=2.0, rows=1, groups=1)
+
+
+def test_an_unknown_engine_falls_back_and_nothing_measured_is_no_range():
+    spreads = {("tpot", ANY): Spread(low=0.9, high=1.1, rows=9, groups=9)}
+    assert spread(spreads, "tpot", "new").high == 1.1
+    assert spread(spreads, "power", "new") is None
+
+
+def test_the_shipped_ranges_cover_every_metric_and_say_how_often_they_hold():
+    with (catalog.DATA / "ranges.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert {line["metric"] for line in lines if line["engine"] == ANY} == set(METRIC_CLASS.values())
+    for line in lines:
+        assert 0 < float(line["low"]) < float(line["high"]) and line["sources"]
+        assert 0.5 <= float(line["coverage"]) <= 1
+        assert line["engine"] == ANY or line["engine"] in catalog.engines()
+
+
+def test_every_speed_of_an_estimate_has_a_range_around_it_and_exact_numbers_have_none():
+    scenario, _ = serving_scenario({})
+    found = results(estimate(scenario))
+    for name in (*(m for m in METRIC_CLASS if m != "itl_ms"), "usd_per_million_tokens", "output_tokens_per_s_per_user"):
+        one = found[name]
+        assert one["low"] <= one["value"] <= one["high"] and one["low"] < one["high"], name
+    assert found["usd_per_hour"]["low"] is None
+
+
+def test_the_command_fits_the_ranges_of_its_tables(tmp_path):
+    table = tmp_path / "serving.csv"
+    rows = [SERVING | {"id": str(n), "value": str(8 + n / 20), "source": "s"} for n in range(80)]
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, SERVING)
+        writer.writeheader()
+        writer.writerows([*rows, SERVING | {"id": "x", "value": "1000", "notes": "FLAG=doubtful"}])
+    output = tmp_path / "ranges.csv"
+    done = CliRunner().invoke(main, ["calibrate", str(table), "--output", str(output)])
+    assert done.exit_code == 0 and "tpot any" in done.stdout
+    (line,) = catalog.rows(output, catalog.RANGE_COLUMNS)
+    assert line["rows"] == "80" and float(line["high"]) / float(line["low"]) == pytest.approx(11.6 / 8.4, rel=0.02)
+
+
+def test_latencies_of_unlimited_or_bursting_load_are_left_out(tmp_path):
+    ttft = SERVING | {"metric": "ttft_ms", "value": "50"}
+    kept = [ttft | {"concurrency": "1"}, ttft | {"concurrency": "4"}]
+    left_out = [
+        ttft | {"concurrency": "64"},
+        ttft | {"concurrency": "saturated"},
+        ttft | {"concurrency": "4", "notes": "static batch"},
+    ]
+    assert len(list(calibration.residuals("serving", kept + left_out))) == 2
+
+
+def test_only_tables_of_speed_can_be_used(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("kv_tokens_or_blocks,unit\n1,tokens\n")
+    done = CliRunner().invoke(main, ["calibrate", str(path)])
+    assert done.exit_code == 2 and "serving speed" in done.stderr
