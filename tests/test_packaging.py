@@ -88,7 +88,15 @@ def test_the_image_copies_all_that_the_application_reads() -> None:
 
 def test_the_image_is_built_without_history_tests_and_logs() -> None:
     ignored = (PROJECT / ".dockerignore").read_text().splitlines()
-    assert {".git", "tests", ".venv", "logging/*", "!logging/.gitkeep", "**/__pycache__"} <= set(ignored)
+    assert {".git", "tests", ".venv", "data", "logging/*", "!logging/.gitkeep", "**/__pycache__"} <= set(ignored)
+
+
+def test_what_users_save_in_the_container_is_kept_with_the_log() -> None:
+    assert re.search(r"^    DATA_DIR=/app/logging/data$", dockerfile(), re.MULTILINE)
+
+
+def test_what_users_save_is_not_committed() -> None:
+    assert "/data/" in (PROJECT / ".gitignore").read_text().splitlines()
 
 
 def test_the_linter_finds_no_fault_with_the_dockerfile() -> None:

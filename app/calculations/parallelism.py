@@ -59,21 +59,26 @@ def legal_tensor_parallel(model: Model, largest: int = 1024) -> list[int]:
     return [tp for tp in range(1, largest + 1) if divides_heads(model, tp)]
 
 
+def nearest(legal: list[int], asked: int) -> str:
+    """The up to three legal numbers next to what was asked for: "4 or 8"."""
+    return " or ".join(map(str, sorted(sorted(legal, key=lambda number: abs(number - asked))[:3])))
+
+
 def check(model: Model, layout: Layout) -> Layout:
     """The layout itself where it is legal for the model; InvalidInput names the input to change and how."""
     if not divides_heads(model, layout.tp):
         legal = legal_tensor_parallel(model, max(model.num_heads, 64))
-        near = sorted(sorted(legal, key=lambda tp: abs(tp - layout.tp))[:3])
         raise InvalidInput(
             "tp",
             f"Tensor parallel {layout.tp} does not divide the {model.num_heads} attention heads "
-            f"({model.num_kv_heads} key/value heads) of {model.name}; try {' or '.join(map(str, near))}.",
+            f"({model.num_kv_heads} key/value heads) of {model.name}; try {nearest(legal, layout.tp)}.",
             ", ".join(map(str, legal)),
         )
     if layout.pp > model.num_layers:
         raise InvalidInput(
             "pp",
-            f"Pipeline parallel {layout.pp} is more than the {model.num_layers} layers of {model.name}.",
+            f"Pipeline parallel {layout.pp} is more than the {model.num_layers} layers of {model.name}; "
+            f"try {model.num_layers} or less.",
             f"1 to {model.num_layers}",
         )
     if layout.ep > 1:
@@ -94,7 +99,7 @@ def _check_experts(model: Model, layout: Layout) -> None:
         raise InvalidInput(
             "ep",
             f"Expert parallel {layout.ep} must divide the {model.num_experts} experts of {model.name} and the "
-            f"{group} GPUs of a stage (tp {layout.tp} x dp {layout.dp}).",
+            f"{group} GPUs of a stage (tp {layout.tp} x dp {layout.dp}); try {nearest(legal, layout.ep)}.",
             ", ".join(map(str, legal)),
         )
 

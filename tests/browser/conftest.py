@@ -38,6 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "PORT": str(port),
         "WEB_CONCURRENCY": "1",
         "LOG_DIR": str(directory / "logging"),
+        "DATA_DIR": str(directory / "data"),
     }
     output = directory / "output.txt"
     with output.open("w") as file:

@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from app.config import PROJECT
+from tests.fake_hub import CONFIG
 from tests.serving import free_port, wait_until_healthy
 
 pytestmark = [
@@ -119,6 +121,15 @@ def test_it_serves_and_logs_into_the_mounted_directory(container: str, config: d
     log = tmp_path / "web_app_calculations.log"
     assert log.stat().st_uid == 1000
     assert [json.loads(line)["run_id"] for line in log.read_text().splitlines()] == [answer["run_id"]]
+
+
+def test_what_is_saved_lies_in_the_mounted_directory_too(container: str, config: dict, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with serving(container, config, tmp_path) as url:
+        body = urllib.parse.urlencode({"name": "Saved", "config": json.dumps(CONFIG)}).encode()
+        with urllib.request.urlopen(f"{url}/models/save", body, timeout=20) as response:
+            assert response.url == f"{url}/models/Saved"
+    assert json.loads((tmp_path / "data" / "models" / "saved.json").read_text())["config"] == CONFIG
 
 
 def test_the_declared_health_check_passes_while_it_serves(container: str, config: dict, tmp_path: Path) -> None:
