@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from zlib import crc32
 
@@ -24,6 +25,8 @@ from app.measurements import Prediction, predict, serving_engine
 LOW, HIGH = 0.1, 0.9
 #: Fewer rows or pairs of model and GPU than these say too little about an engine of its own.
 LEAST_ROWS, LEAST_GROUPS = 40, 8
+#: An engine's own range must hold at least this share of what it was left out of.
+LEAST_COVERAGE = 0.7
 FOLDS = 5
 #: Requests in flight up to which a measured time to first token is taken as one of a steady state.
 MOST_IN_FLIGHT = 4
@@ -51,11 +54,17 @@ def residuals(table: str, rows: Iterable[dict[str, str]]) -> Iterator[Residual]:
             if usable(row, prediction):
                 yield Residual(
                     METRIC_CLASS[prediction.metric],
-                    serving_engine(row)[0],
+                    engine_of(row),
                     prediction.source,
                     f"{row['model']} {row['gpu']}",
                     prediction.measured / (prediction.predicted or 1.0),
                 )
+
+
+def engine_of(row: dict[str, str]) -> str:
+    """The engine whose range a row counts for; a stand-in's rows count only for the range of all engines."""
+    engine, stands_in = serving_engine(row)
+    return "" if stands_in else engine
 
 
 def usable(row: dict[str, str], prediction: Prediction) -> bool:
@@ -97,16 +106,22 @@ def spread_of(found: list[Residual]) -> Spread:
     )
 
 
-def coverage(found: list[Residual]) -> float:
+def coverage(found: list[Residual], make: Callable[[list[Residual]], Spread]) -> float:
     """Share of measurements inside the range made from the other folds; whole pairs of model and GPU are left out."""
     inside = 0
     for fold in range(FOLDS):
         out = [r for r in found if crc32(r.group.encode()) % FOLDS == fold]
         rest = [r for r in found if crc32(r.group.encode()) % FOLDS != fold]
         if out and rest:
-            spread = spread_of(rest)
+            spread = make(rest)
             inside += sum(spread.low <= r.ratio <= spread.high for r in out)
     return inside / len(found)
+
+
+def widened_spread(found: list[Residual], by: Spread) -> Spread:
+    """The smallest range that holds their own and another."""
+    own = spread_of(found)
+    return replace(own, low=min(own.low, by.low), high=max(own.high, by.high))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,25 +136,32 @@ class Range:
 
 
 def ranges(found: list[Residual]) -> list[Range]:
-    """One range per class of metric and engine with enough rows, and one for all engines."""
+    """One range per class of metric and engine with enough rows, and one for all engines.
+
+    An engine whose own range fails on left-out pairs is too uneven to stand alone: it is widened by that of all.
+    """
     lines = []
     for metric in sorted({r.metric_class for r in found}):
         of_metric = [r for r in found if r.metric_class == metric]
-        for engine in (*sorted({r.engine for r in of_metric}), ANY):
-            chosen = of_metric if engine == ANY else [r for r in of_metric if r.engine == engine]
-            groups = {r.group for r in chosen}
-            if engine != ANY and (len(chosen) < LEAST_ROWS or len(groups) < LEAST_GROUPS):
+        of_all = spread_of(of_metric)
+        for engine in sorted({r.engine for r in of_metric if r.engine}):
+            chosen = [r for r in of_metric if r.engine == engine]
+            if len(chosen) < LEAST_ROWS or len({r.group for r in chosen}) < LEAST_GROUPS:
                 continue
-            lines.append(
-                Range(
-                    metric=metric,
-                    engine=engine,
-                    spread=spread_of(chosen),
-                    coverage=coverage(chosen),
-                    sources=tuple(sorted({r.source for r in chosen})),
-                )
-            )
+            uneven = coverage(chosen, spread_of) < LEAST_COVERAGE
+            lines.append(fitted(metric, engine, chosen, partial(widened_spread, by=of_all) if uneven else spread_of))
+        lines.append(fitted(metric, ANY, of_metric, spread_of))
     return lines
+
+
+def fitted(metric: str, engine: str, chosen: list[Residual], make: Callable[[list[Residual]], Spread]) -> Range:
+    return Range(
+        metric=metric,
+        engine=engine,
+        spread=make(chosen),
+        coverage=coverage(chosen, make),
+        sources=tuple(sorted({r.source for r in chosen})),
+    )
 
 
 def write(path: Path, lines: Iterable[Range]) -> None:

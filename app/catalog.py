@@ -237,11 +237,19 @@ def gpus() -> Mapping[str, Gpu]:
 
 @cache
 def gpu_aliases() -> Mapping[str, str]:
-    """Names as people say them -> slug. A family's bare name means its common part."""
+    """Names as people and drivers say them -> slug; keys made by `same`. A family's bare name means its common part.
+
+    DataError for a row of gpu_aliases.csv whose accelerator does not exist, or whose name means another one already.
+    """
     aliases: dict[str, str] = {}
     named = {gpu.name: slug for slug, gpu in preset_gpus().items()}
     for name, slug in {**COMMON_PARTS, **named, **{slug: slug for slug in preset_gpus()}}.items():
         aliases.setdefault(same(name), slug)
+    for row in rows(DATA / "gpu_aliases.csv", ("name", "slug")):
+        if row["slug"] not in preset_gpus():
+            raise DataError(f"gpu_aliases.csv: {row['name']!r} means {row['slug']!r}, which gpus.csv does not have")
+        if aliases.setdefault(same(row["name"]), row["slug"]) != row["slug"]:
+            raise DataError(f"gpu_aliases.csv: {row['name']!r} means {aliases[same(row['name'])]!r} already")
     for slug in preset_gpus():
         aliases.setdefault(same(slug.split("-")[0]), slug)
     return MappingProxyType(aliases)

@@ -210,7 +210,8 @@ def model(
         shown = on_disk(
             lambda: own.save_model(save_as, found.model.source, config, notes=found.notes, replace=replace)
         ).model
-        click.echo(f"Saved as {shown.name!r}.", err=True)
+        if not as_json:
+            click.echo(f"Saved as {shown.name!r}.\n")
     document = facts.model_facts(shown)
     show([json_text.write(document, indent=2)] if as_json else text_report.model(document))
 
@@ -235,7 +236,8 @@ def gpu(name: str | None, save_as: str | None, do_delete: bool, do_export: bool,
     if save_as is not None:
         inputs, path = config_file.read_object(name, "name", "a JSON file with the inputs of a custom accelerator")
         shown = on_disk(lambda: own.save_gpu(save_as, f"described in {path}", inputs, replace=replace)).gpu
-        click.echo(f"Saved as {shown.name!r}.", err=True)
+        if not as_json:
+            click.echo(f"Saved as {shown.name!r}.\n")
     else:
         shown = catalog.gpu(name)
     document = facts.gpu_facts(shown)

@@ -87,7 +87,11 @@ def host(text: str) -> str:
 def directory(text: str) -> Path:
     """A directory, which need not exist yet; a relative one is taken from the working directory."""
     path = Path(text).expanduser().absolute()
-    if path.exists() and not path.is_dir():
+    try:
+        is_something_else = path.exists() and not path.is_dir()
+    except OSError:  # It lies where this user may not look: what is written there will say so.
+        is_something_else = False
+    if is_something_else:
         raise ValueError(text)
     return path
 

@@ -26,8 +26,8 @@ SPELLING = {
     "amd": "AMD", "aws": "AWS", "deepseek": "DeepSeek", "deepseek-distill": "DeepSeek, distilled", "exaone": "EXAONE",
     "glm": "GLM", "gpt-j": "GPT-J", "gpt-neox": "GPT-NeoX", "gpt-oss": "gpt-oss", "gpt2": "GPT-2",
     "internlm": "InternLM", "llama4": "Llama 4", "mimo": "MiMo", "minicpm": "MiniCPM", "minimax": "MiniMax",
-    "mpt": "MPT", "nvidia": "NVIDIA", "olmo": "OLMo", "opt": "OPT", "smollm": "SmolLM", "stablelm": "StableLM",
-    "xverse": "XVERSE",
+    "mpt": "MPT", "nvidia": "NVIDIA", "olmo": "OLMo", "opt": "OPT", "sambanova": "SambaNova", "smollm": "SmolLM",
+    "stablelm": "StableLM", "xverse": "XVERSE",
 }  # fmt: skip
 
 

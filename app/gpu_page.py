@@ -56,7 +56,7 @@ def fact_rows(gpu: Gpu) -> list[Fact]:
         return Fact(label, value, confirmed.get(about, sheet))
 
     def tera(column: str, unit: str = "TFLOP/s") -> str:
-        return f"{formatting.number(float(row[column]))} {unit}" if row[column] else "no such units"
+        return f"{formatting.number(float(row[column]))} {unit}" if row[column] else "none listed"
 
     rows = [
         fact("Maker", spelled(row["vendor"])),
@@ -79,7 +79,7 @@ def fact_rows(gpu: Gpu) -> list[Fact]:
         fact("Multiprocessors", row["sm_count"] or formatting.UNKNOWN, "SMs"),
         Fact("Price of one GPU", price(gpu), gpu.price_source or "no list price found"),
     ]
-    missing = (formatting.UNKNOWN, "no such units")
+    missing = (formatting.UNKNOWN, "none listed")
     return [one._replace(source="") if one.value in missing else one for one in rows]
 
 

@@ -19,14 +19,10 @@ from app.scenarios import serving_scenario
 MEGABYTE = 1e6
 Row = Mapping[str, str]
 
-#: Engines of the tables whose name differs from ours, with the one that they are predicted as.
-ENGINES = {
-    "deepspeed-mii": "vllm-v0",
-    "lmdeploy": "trtllm",
-    "llama.cpp": "llamacpp",
-    "hf-transformers": "hf",
-    "optimum-habana-deepspeed": "trtllm",
-}
+#: Engines that the tables spell differently.
+SPELLINGS = {"llama.cpp": "llamacpp", "hf-transformers": "hf"}
+#: Engines that we lack, with the one that they are predicted as; any other is predicted as vLLM.
+STAND_INS = {"deepspeed-mii": "vllm-v0", "lmdeploy": "trtllm", "optimum-habana-deepspeed": "trtllm"}
 SERVING_METRICS = {
     "output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "ttft_ms", "tpot_ms", "itl_ms", "e2e_latency_ms",
     "energy_j_per_token", "power_w_per_gpu", "prefill_tokens_per_s", "decode_tokens_per_s",
@@ -91,19 +87,19 @@ def row_notes(row: Row) -> str:
 
 def serving_engine(row: Row) -> tuple[str, bool]:
     """The engine of ours that a row is predicted with, and whether that is a stand-in for one that we lack."""
-    engine = ENGINES.get(row["engine"], row["engine"])
-    unknown = engine not in catalog.engines()
-    if unknown:
-        engine = "vllm"
-    elif engine == "vllm" and is_old_vllm(row.get("engine_version") or row.get("source_date", "")):
-        engine = "vllm-v0"
-    return engine, unknown
+    engine = SPELLINGS.get(row["engine"], row["engine"])
+    if engine not in catalog.engines():
+        return STAND_INS.get(engine, "vllm"), True
+    if engine == "vllm" and is_old_vllm(row.get("engine_version") or row.get("source_date", "")):
+        return "vllm-v0", False
+    return engine, False
 
 
 def serving_inputs(row: Row) -> tuple[dict[str, object], list[str]]:
     """The row as raw inputs, and what had to be assumed."""
-    engine, unknown = serving_engine(row)
-    assumed = [f"engine {row['engine']} predicted as vLLM"] if unknown else []
+    engine, stands_in = serving_engine(row)
+    label = catalog.engines()[engine].label
+    assumed = [f"engine {row['engine']} predicted as {label}"] if stands_in else []
     raw: dict[str, object] = {
         "model": row["model"],
         "gpu": row["gpu"],

@@ -246,8 +246,9 @@ def cache_rows(model: Model) -> list[Cache]:
 def cache_curve(model: Model) -> tuple[list[int], Mapping[str, list[float]]]:
     """Lengths, evenly spaced on a logarithmic axis, and the bytes of each kind of cache at them."""
     last = model.max_position or LENGTHS[-1]
-    steps = max(1, round(POINTS_PER_DOUBLING * math.log2(max(last, 2 * FIRST_LENGTH) / FIRST_LENGTH)))
-    lengths = [round(FIRST_LENGTH * (last / FIRST_LENGTH) ** (step / steps)) for step in range(steps + 1)]
+    first = FIRST_LENGTH if last >= 2 * FIRST_LENGTH else 1
+    steps = max(1, round(POINTS_PER_DOUBLING * math.log2(last / first)))
+    lengths = [round(first * (last / first) ** (step / steps)) for step in range(steps + 1)]
     curves: dict[str, list[float]] = {}
     for place, tokens in enumerate(lengths):
         for kind, size in cache_terms(model, tokens, "bf16").items():

@@ -16,7 +16,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -252,8 +252,9 @@ class Shelf(Generic[Entry]):
             with os.scandir(self.directory) as entries:
                 for one in entries:
                     if one.name.endswith(".json") and not one.name.startswith("."):
-                        stat = one.stat()
-                        found[one.name] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                        with suppress(FileNotFoundError):  # Deleted at this very moment.
+                            stat = one.stat()
+                            found[one.name] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         except (FileNotFoundError, NotADirectoryError):
             return {}, ""
         except OSError as error:

@@ -39,7 +39,7 @@ def test_every_line_is_run_here() -> None:
 def test_command_lines(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     words = shlex.split(line.removeprefix("python -m app "))
-    done = CliRunner().invoke(main, words, env={"LOG_DIR": str(tmp_path)})
+    done = CliRunner().invoke(main, words, env={"LOG_DIR": str(tmp_path), "DATA_DIR": str(tmp_path / "data")})
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout
 

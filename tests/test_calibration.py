@@ -1,6 +1,7 @@
 """Ranges: percentiles of measured over predicted, honest on what was left out."""
 
 import csv
+from zlib import crc32
 
 import pytest
 from click.testing import CliRunner
@@ -8,7 +9,7 @@ from click.testing import CliRunner
 from app import calibration, catalog
 from app.calculations import estimate, results
 from app.calculations.uncertainty import ANY, METRIC_CLASS, Spread, spread
-from app.calibration import Residual, coverage, percentile, ranges
+from app.calibration import FOLDS, Residual, coverage, percentile, ranges, spread_of
 from app.cli import main
 from app.scenarios import serving_scenario
 from tests.test_validation import SERVING
@@ -27,7 +28,7 @@ def test_percentiles_let_each_source_weigh_the_same():
 
 def test_a_range_holds_eighty_percent_of_what_it_was_left_out_of():
     found = [residual(0.5 + n / 1000, group=f"pair {n % 40}") for n in range(1000)]
-    assert coverage(found) == pytest.approx(0.8, abs=0.05)
+    assert coverage(found, spread_of) == pytest.approx(0.8, abs=0.05)
 
 
 def test_an_engine_with_few_measurements_takes_the_range_of_all():
@@ -35,6 +36,17 @@ def test_an_engine_with_few_measurements_takes_the_range_of_all():
     few = [residual(3.0, engine="tgi", group=f"pair {n}") for n in range(5)]
     lines = ranges(enough + few)
     assert [(line.metric, line.engine) for line in lines] == [("tpot", "vllm"), ("tpot", ANY)]
+
+
+def test_an_engine_whose_range_fails_on_left_out_pairs_is_widened_by_that_of_all():
+    even = [residual(0.1 + n / 100, engine="vllm", group=f"pair {n % 10}") for n in range(200)]
+    names = 2 * [f"other {n}" for n in range(40)]
+    uneven = [
+        residual(2.0 ** (crc32(name.encode()) % FOLDS), engine="sglang", group=name) for name in names for _ in "ab"
+    ]
+    found = {line.engine: line.spread for line in ranges(even + uneven)}
+    own = spread_of(uneven)
+    assert found["sglang"].low == min(own.low, found[ANY].low) < own.low
 
 
 def test_a_range_holds_the_value_and_inverts():

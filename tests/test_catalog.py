@@ -38,11 +38,12 @@ def test_common_accelerators_are_found_by_their_common_name(name):
 
 @pytest.mark.parametrize("gpu", catalog.gpus().values(), ids=lambda gpu: gpu.slug)
 def test_every_accelerator_is_physical_and_has_a_source(gpu):
-    assert 8e9 <= gpu.memory_bytes <= 1e12 and 1e11 <= gpu.memory_bandwidth_bytes_per_second <= 1e13
+    assert 8e9 <= gpu.memory_bytes <= 1e12 and 5e10 <= gpu.memory_bandwidth_bytes_per_second <= 1e13
+    assert gpu.memory_bytes <= 1.001 * gpu.marketing_memory_gb * 2**30, "no driver shows more than is sold"
     assert gpu.source and gpu.domain_gpus >= 1 and 2014 <= gpu.year <= 2026
     peaks = gpu.peak_flops_per_second
     sixteen = peaks.get("bf16") or peaks["fp16"]
-    assert 1e13 <= sixteen <= 3e15
+    assert 2e12 <= sixteen <= 3e15
     assert peaks.get("fp8", 2 * sixteen) <= 4.1 * sixteen, "dense peaks, not sparse ones"
     if gpu.price_usd_per_hour is not None:
         assert gpu.price_source and 0 < gpu.price_usd_per_hour < 100
@@ -72,6 +73,55 @@ def test_every_engine_is_physical_and_has_a_source(engine):
 )
 def test_a_model_is_found_as_people_write_it(typed, found):
     assert catalog.model(typed).name == found
+
+
+@pytest.mark.parametrize(
+    ("typed", "slug"),
+    [
+        ("4090", "rtx-4090"),
+        ("rtx 3090 ti", "rtx-3090-ti"),
+        ("RTX Pro 6000", "rtx-pro-6000-blackwell"),
+        ("6000 Ada", "rtx-6000-ada"),
+        ("A100 40GB", "a100-sxm-40gb"),
+        ("H100 PCIe", "h100-pcie"),
+        ("Gaudi 2", "gaudi2"),
+        ("M1", "apple-m1"),
+        ("NVIDIA GeForce RTX 4080 SUPER", "rtx-4080-super"),
+        ("NVIDIA H100 80GB HBM3", "h100-sxm"),
+        ("arc-pro-b60", "b60"),
+        ("tpu-v7x-ironwood", "tpu-v7"),
+        ("rtx-4080-16gb", "rtx-4080"),
+        ("apple-m2-ultra-76c-192gb", "apple-m2-ultra"),
+        ("apple-m3-max-40c-64gb", "apple-m3-max-64gb"),
+    ],
+)
+def test_an_accelerator_is_found_as_people_and_drivers_write_it(typed, slug):
+    assert catalog.gpu(typed).slug == slug
+
+
+def test_every_alias_says_something_new():
+    """Names, slugs and the common parts of families are found without a row of gpu_aliases.csv."""
+    found = {catalog.same(name) for name in (*catalog.preset_gpus(), *catalog.COMMON_PARTS)}
+    found |= {catalog.same(gpu.name) for gpu in catalog.preset_gpus().values()}
+    written = [catalog.same(row["name"]) for row in catalog.rows(catalog.DATA / "gpu_aliases.csv", ("name", "slug"))]
+    assert "" not in written and len(written) == len(set(written)) and not found & set(written)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("name,slug\n4090,rtx-9999\n", "'4090' means 'rtx-9999', which gpus.csv does not have"),
+        ("name,slug\nRTX 4090,rtx-3090\n", "'RTX 4090' means 'rtx-4090' already"),
+        ("name,slug\nbig,b200\nBig,b300\n", "'Big' means 'b200' already"),
+        ("name,gpu\n4090,rtx-4090\n", "columns differ"),
+    ],
+)
+def test_aliases_are_read_strictly(tmp_path, monkeypatch, text, wrong):
+    catalog.preset_gpus()
+    (tmp_path / "gpu_aliases.csv").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(catalog, "DATA", tmp_path)
+    with pytest.raises(catalog.DataError, match=wrong):
+        catalog.gpu_aliases.__wrapped__()
 
 
 @pytest.mark.parametrize(

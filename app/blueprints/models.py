@@ -153,12 +153,12 @@ def save_custom() -> Any:
 @bp.post("/models/delete")
 def delete() -> Any:
     """Delete a saved model."""
-    or_404(lambda: on_disk(lambda: own.delete_model(request.form.get("name", ""))))
+    or_404(lambda: own.delete_model(request.form.get("name", "")))
     return redirect(url_for("models.listed"), HTTPStatus.SEE_OTHER)
 
 
 @bp.get("/models/export")
 def export() -> Response:
     """The config.json of a saved model."""
-    name = request.args.get("name", "")
+    name = request.args.get("name", "").strip()
     return download(name, or_404(lambda: own.export_model(name)))

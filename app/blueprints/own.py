@@ -64,8 +64,11 @@ def download(name: str, document: Mapping[str, Any]) -> Response:
 
 
 def or_404(work: Callable[[], Answer]) -> Answer:
-    """What `work` returns; 404 where it finds nothing of the name."""
+    """What `work` returns; 404 where it finds nothing of the name, 503 where the disk refuses."""
     try:
         return work()
     except InvalidInput as error:
         abort(HTTPStatus.NOT_FOUND, error.message)
+    except OSError as error:
+        current_app.logger.error("DATA_DIR cannot be written to: %s", error)
+        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"Nothing can be deleted on this server: {error.strerror}.")
