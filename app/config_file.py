@@ -22,12 +22,6 @@ def is_path(name: str) -> bool:
     return name.strip().lower().endswith(".json") or name.strip().startswith((".", "/", "~"))
 
 
-def read_model(name: str, field: str = "model") -> Model:
-    """The model that a config.json, or the one in a folder, describes. Raises InvalidInput."""
-    config, path = read_object(name, field)
-    return safetensors.compared(model_of(config, path), stored_beside(path))
-
-
 def model_of(config: dict[str, Any], path: Path) -> Model:
     """The model of a configuration, named as the configuration, its folder or its file is."""
     named = path.absolute().parent.name if path.name == "config.json" else path.stem
