@@ -6,14 +6,13 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
 from app import (
-    calibration,
     catalog,
     config_file,
     facts,
@@ -22,11 +21,11 @@ from app import (
     own,
     text_report,
     user_data,
-    validation,
 )
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input
 from app.calculations.scenario import CUSTOM, GROUPS
+from app.cli_accuracy import calibrate, json_option, show, validate
 from app.config import InvalidSetting, settings
 from app.hub import Hub
 from app.model_source import Found
@@ -131,9 +130,6 @@ def declared_options(command: Callable[..., None]) -> Callable[..., None]:
     for name, declared in reversed(list(ALL_INPUTS.items())):
         command = click.option(option_name(name), name, metavar=metavar(declared), help=help_text(declared))(command)
     return command
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -278,51 +274,8 @@ def found_model(name: str) -> Found:
     return model_source.find(name, Hub(own_setting("HF_ENDPOINT"), own_setting("HF_TOKEN")))
 
 
-@main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="Write id, metric, measured, predicted ... as CSV.")
-@json_option
-def validate(file: Path, output: Path | None, as_json: bool) -> None:
-    """Predict every row of the measurement table FILE and show the errors by source and metric."""
-    table, rows = validation.read(file)
-    with click.progressbar(rows, label="Predicting", file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
-        found = list(validation.predictions(table, progress))
-    if output is not None:
-        try:
-            validation.write(output, (prediction for _, prediction in found))
-        except OSError as error:
-            raise InvalidInput("output", f"{str(output)!r} cannot be written: {error.strerror}.", "a file") from None
-    summaries = validation.summaries(found)
-    if as_json:
-        click.echo(json_text.write({"summaries": [dataclasses.asdict(one) for one in summaries]}, indent=2))
-    else:
-        show(text_report.accuracy(summaries))
-
-
-@main.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="Where to write the ranges; else they are only shown.")
-@json_option
-def calibrate(files: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
-    """Fit the ranges beside the estimates to the measurement tables FILES, and show how many of the measurements lie
-    inside ranges that they were left out of."""
-    found: list[calibration.Residual] = []
-    for file in files:
-        table, rows = validation.read(file)
-        if table != "serving":
-            raise InvalidInput("file", f"{str(file)!r} is not a table of serving speed.", "tables of serving speed")
-        with click.progressbar(rows, label=file.stem[:40], file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
-            found.extend(calibration.residuals(table, progress))
-    lines = calibration.ranges(found)
-    if output is not None:
-        try:
-            calibration.write(output, lines)
-        except OSError as error:
-            raise InvalidInput("output", f"{str(output)!r} cannot be written: {error.strerror}.", "a file") from None
-    if as_json:
-        click.echo(json_text.write({"ranges": [dataclasses.asdict(line) for line in lines]}, indent=2))
-    else:
-        show(text_report.ranges(lines))
+main.add_command(validate)
+main.add_command(calibrate)
 
 
 @main.command()
@@ -376,8 +329,3 @@ def save(run: Run) -> dict[str, Any]:
         click.echo(f"Warning: {warning}", err=True)
         return {"saved": False, "warning": warning}
     return {}
-
-
-def show(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)

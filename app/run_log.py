@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import base64
 import errno
-import fcntl
 import heapq
 import itertools
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from app.append_only import (
+    MAX_LINE_BYTES,
+    before,
+    blocks_backwards,
+    ends_a_line,
+    lines_backwards,
+    locked,
+    write_all,
+)
 from app.version import APP_VERSION
 
 SCHEMA = 1
@@ -26,14 +33,10 @@ CLI_FILE = "cli_calculations.log"
 FILE_OF_SOURCE = {"web": WEB_FILE, "api": WEB_FILE, "cli": CLI_FILE, "desktop": CLI_FILE}
 SOURCES = tuple(FILE_OF_SOURCE)
 FILES = (WEB_FILE, CLI_FILE)
-#: A longer line is not written, and is skipped when read.
-MAX_LINE_BYTES = 1024 * 1024
 #: The shape of every run id, also of those that older versions wrote: safe in a URL and in a file.
 RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 #: Random bytes at the end of a run id.
 TOKEN_BYTES = 6
-
-_BLOCK_BYTES = 256 * 1024
 
 T = TypeVar("T")
 
@@ -157,7 +160,7 @@ class Mark:
 
     def is_of(self, log: int, identity: tuple[int, int]) -> bool:
         """Whether the open file is the one that was followed, grown or unchanged."""
-        return self.identity == identity and self.before == _before(log, self.offset)
+        return self.identity == identity and self.before == before(log, self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +195,8 @@ class RunLog:
         line = _encode(run)
         path = self.directory / FILE_OF_SOURCE[run.source]
         self.directory.mkdir(parents=True, exist_ok=True)
-        with _locked(path) as log:
-            _write(log, line if _ends_a_line(log) else b"\n" + line)
+        with locked(path) as log:
+            write_all(log, line if ends_a_line(log) else b"\n" + line)
             if self.fsync:
                 os.fsync(log)
 
@@ -249,7 +252,7 @@ class RunLog:
             items: list[T] = []
             skipped = 0
             more = False
-            for line in _lines_backwards(log, start, end):
+            for line in lines_backwards(log, start, end):
                 run = _decode(line)
                 if run is None:
                     skipped += not _is_blank(line)
@@ -259,7 +262,7 @@ class RunLog:
                 else:
                     items.append(make(run))
             items.reverse()
-            new_mark = Mark(identity, end, _before(log, end))
+            new_mark = Mark(identity, end, before(log, end))
             restarted = mark is not None and known is None
             return News(items, skipped, new_mark, restarted, more, torn=end < state.st_size)
         finally:
@@ -271,7 +274,7 @@ class RunLog:
         except FileNotFoundError:
             return
         try:
-            yield from _lines_backwards(log, 0, os.fstat(log).st_size)
+            yield from lines_backwards(log, 0, os.fstat(log).st_size)
         finally:
             os.close(log)
 
@@ -315,81 +318,12 @@ def _is_blank(line: bytes | None) -> bool:
     return line is not None and not line.strip()
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """The log open for appending and locked; opened again if it was moved away in between."""
-    while True:
-        log = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX)
-            if _is_at(log, path):
-                yield log
-                return
-        finally:
-            os.close(log)
-
-
-def _is_at(log: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(log), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _ends_a_line(log: int) -> bool:
-    size = os.fstat(log).st_size
-    return size == 0 or os.pread(log, 1, size - 1) == b"\n"
-
-
-def _write(log: int, data: bytes) -> None:
-    """One write. What a full disk or a limit leaves over is tried once more, which finishes it or raises."""
-    written = os.write(log, data)
-    while written < len(data):
-        written += os.write(log, data[written:])
-
-
-def _before(log: int, offset: int) -> bytes:
-    """The last bytes before the offset: enough to tell a run from any other."""
-    length = min(offset, 4096)
-    return os.pread(log, length, offset - length)
-
-
-def _blocks_backwards(log: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    while end > start:
-        length = min(_BLOCK_BYTES, end - start)
-        end -= length
-        block = os.pread(log, length, end)
-        if len(block) < length:  # The file was cut while we read it.
-            return
-        yield end, block
-
-
 def _end_of_whole_lines(log: int, start: int, end: int) -> int:
     """Where the last line ends: before a tail without a newline, unless that tail is a whole run."""
-    for position, block in _blocks_backwards(log, start, end):
+    for position, block in blocks_backwards(log, start, end):
         newline = block.rfind(b"\n")
         if newline >= 0 or position == start:
             last = position + newline + 1
             tail = os.pread(log, end - last, last) if end - last <= MAX_LINE_BYTES else None
             return end if _decode(tail) is not None else last
     return start
-
-
-def _lines_backwards(log: int, start: int, end: int) -> Iterator[bytes | None]:
-    """The lines between two offsets, the last one first, None for one that is too long."""
-    tail = b""  # The end of a line that began in an earlier block.
-    too_long = False
-    for _, block in _blocks_backwards(log, start, end):
-        first, *others = block.split(b"\n")
-        if not others:
-            too_long = too_long or len(first) + len(tail) > MAX_LINE_BYTES
-            tail = b"" if too_long else first + tail
-            continue
-        others[-1] += tail
-        others.reverse()
-        for line in others:
-            yield None if too_long or len(line) > MAX_LINE_BYTES else line
-            too_long = False
-        tail = first
-    if end > start:
-        yield None if too_long else tail

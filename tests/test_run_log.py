@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.run_log import CLI_FILE, MAX_LINE_BYTES, RUN_ID, WEB_FILE, Run, RunLog, new_run, run_id, utc_text
+from app.append_only import MAX_LINE_BYTES
+from app.run_log import CLI_FILE, RUN_ID, WEB_FILE, Run, RunLog, new_run, run_id, utc_text
 
 ROOT = Path(__file__).parent.parent
 START = datetime(2026, 11, 23, 8, 15, 30, 250_000, tzinfo=UTC)
