@@ -74,6 +74,13 @@ def precision(text: str) -> str:
     return name
 
 
+def weight_precision(row: Row) -> str:
+    """The stated format of the weights; "auto" where it is the checkpoint's own, which knows it module by module."""
+    stated = precision(row.get("weight_precision", ""))
+    own = catalog.model(row["model"]).checkpoint_precision
+    return "auto" if stated == own else stated
+
+
 def whole(text: str) -> int | None:
     return round(float(text)) if text else None
 
@@ -104,7 +111,7 @@ def serving_inputs(row: Row) -> tuple[dict[str, object], list[str]]:
         "model": row["model"],
         "gpu": row["gpu"],
         "engine": engine,
-        "weight_precision": precision(row.get("weight_precision", "")),
+        "weight_precision": weight_precision(row),
         "activation_precision": precision(row.get("activation_precision", "")),
         "kv_precision": precision(row.get("kv_precision", "")),
         "concurrency": "saturated" if row["concurrency"] in ("", "saturated") else whole(row["concurrency"]),
@@ -202,7 +209,7 @@ def vllm_inputs(row: Row, version: str) -> tuple[dict[str, object], Layout]:
         "tp": tp,
         "pp": pp,
         "dp": 1,
-        "weight_precision": precision(row["weight_precision"]),
+        "weight_precision": weight_precision(row),
         "memory_utilization": row["gpu_memory_utilization"] or None,
         "max_batched_tokens": max(2048, longest) if old and longest else None,
     }
