@@ -54,7 +54,7 @@ class Server:
         """Ask it to end, if it has not, and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=45)
 
 
 Start = Callable[..., Server]
@@ -144,7 +144,7 @@ def test_a_request_under_way_is_answered_before_the_server_stops(start: Start) -
     assert len(logged_runs(server)) == 1
     response.read()
     connection.close()
-    assert server.process.wait(timeout=20) == 0
+    assert server.process.wait(timeout=45) == 0
 
 
 def test_it_listens_on_this_machine_only_unless_host_says_otherwise(start: Start) -> None:

@@ -113,8 +113,10 @@ def warnings(found: Estimate) -> Iterator[str]:
     yield from model.warnings
     if model.max_position and length > model.max_position:
         yield (f"Prompt and output are {length:,} tokens; {model.name} was made for at most {model.max_position:,}.")
-    if model.tower_params is None or model.tower_params:
+    if model.tower_params is None:
         yield "Only the language part is counted: the vision or audio tower needs memory and time of its own."
+    elif model.tower_params:
+        yield "The tower's weights are counted, its activations and time are not: prompts are taken as text."
     if best.speed and best.speed.waiting:
         yield (
             f"{best.speed.waiting:,} of {scenario.concurrency:,} requests wait in the queue for memory or a slot; "

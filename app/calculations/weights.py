@@ -61,8 +61,14 @@ def stages(model: Model, pp: int) -> Iterator[Stage]:
 
 
 def stage_weight_bytes(model: Model, stage: Stage, layout: Layout, formats: Formats) -> float:
-    """Weights on a GPU of this stage."""
-    return sum(count * tensor_bytes(tensor, layout, formats) for tensor, count in stage.tensors(model))
+    """Weights on a GPU of this stage, a vision or audio tower included."""
+    held = sum(count * tensor_bytes(tensor, layout, formats) for tensor, count in stage.tensors(model))
+    return held + tower_bytes(model, stage, formats)
+
+
+def tower_bytes(model: Model, stage: Stage, formats: Formats) -> float:
+    """A tower of known size lies whole and 16-bit on every GPU of the first stage."""
+    return (model.tower_params or 0) * formats.wide.bytes_per_element if stage.first else 0.0
 
 
 def stage_weight_terms(model: Model, stage: Stage, layout: Layout, formats: Formats) -> dict[tuple[str, str], float]:
@@ -71,4 +77,6 @@ def stage_weight_terms(model: Model, stage: Stage, layout: Layout, formats: Form
     for tensor, count in stage.tensors(model):
         key = (tensor.group, formats.stored(tensor).name)
         terms[key] = terms.get(key, 0.0) + count * tensor_bytes(tensor, layout, formats)
+    if tower := tower_bytes(model, stage, formats):
+        terms["vision or audio tower", formats.wide.name] = tower
     return terms

@@ -55,6 +55,8 @@ def test_fp8_keeps_embedding_norms_and_lm_head_wide():
         ("Qwen/Qwen3-32B", 1, "bf16", 61.03),
         ("Qwen/Qwen3-32B", 2, "bf16", 30.59),
         ("meta-llama/Llama-3.3-70B-Instruct", 2, "fp8", 33.88),
+        # The same table, vLLM of January 2025: language part and tower.
+        ("meta-llama/Llama-3.2-11B-Vision-Instruct", 1, "bf16", 19.86),
     ],
 )
 def test_weights_per_gpu_are_what_vllm_logs(name, tp, precision, measured_gib):
