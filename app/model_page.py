@@ -23,7 +23,7 @@ from app.calculations.formats import Formats
 from app.calculations.kv_cache import layer_cache_terms
 from app.calculations.parallelism import Layout
 from app.calculations.precision import PRECISIONS
-from app.calculations.weights import stage_weight_bytes, stages
+from app.calculations.weights import stage_weight_bytes, stages, tower_bytes
 from app.charts.model import cache_figure, params_figure
 
 #: Tensor group -> its name, in the order of the chart.
@@ -190,10 +190,10 @@ def formats(precision: str, cache: str = "bf16") -> Formats:
 
 
 def weight_bytes(model: Model, precision: str) -> float:
-    """All weights of one copy in a precision."""
-    if precision == PUBLISHED:
-        return facts.checkpoint_bytes(model)
+    """All weights of one copy in a precision, a tower of known size in 16 bits."""
     (stage,) = stages(model, 1)
+    if precision == PUBLISHED:
+        return facts.checkpoint_bytes(model) + tower_bytes(model, stage, formats("bf16"))
     return stage_weight_bytes(model, stage, Layout(), formats(precision))
 
 
