@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import math
-import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from app import scoring
 from app.calculations.errors import InvalidInput
 from app.measurements import Prediction, kind, predict
 
@@ -70,16 +69,16 @@ def summaries(found: Iterable[tuple[dict[str, str], Prediction]]) -> list[Summar
 
 
 def summary(source: str, metric: str, group: list[Prediction]) -> Summary:
-    usable = [p for p in group if p.predicted and p.measured > 0 and p.predicted > 0]
-    errors = sorted(abs(p.predicted / p.measured - 1) for p in usable if p.predicted)
-    ranged = [p.low <= p.measured <= p.high for p in usable if p.low is not None and p.high is not None]
+    found = scoring.figures(
+        scoring.Judged(source, metric, p.measured, p.predicted, p.low, p.high) for p in group if p.measured > 0
+    )
     return Summary(
         source=source,
         metric=metric,
         rows=len(group),
-        predicted=len(usable),
-        median_error=statistics.median(errors) if errors else None,
-        p90_error=errors[min(len(errors) - 1, int(0.9 * len(errors)))] if errors else None,
-        bias=statistics.median(math.log(p.predicted / p.measured) for p in usable if p.predicted) if errors else None,
-        within_range=sum(ranged) / len(ranged) if ranged else None,
+        predicted=found.predicted,
+        median_error=found.median,
+        p90_error=found.p90,
+        bias=found.bias,
+        within_range=found.within_range,
     )
