@@ -18,6 +18,9 @@ MODEL_INPUTS = inputs_of(CustomArchitecture)
 GPU_INPUTS = inputs_of(CustomAccelerator)
 
 SOURCE = "described by hand"
+#: Of an accelerator described by hand: those of an H100, and a PCIe 4.0 x16 slot.
+MULTIPROCESSORS = 132
+PCIE_GB_PER_SECOND = 32.0
 
 
 def custom_model(values: Mapping[str, Any]) -> Model:
@@ -120,6 +123,8 @@ def custom_gpu(
         link="link",
         link_bytes_per_second=values["gpu_link_gb_s"] * GB_PER_SECOND,
         domain_gpus=values["gpu_domain"],
+        multiprocessors=MULTIPROCESSORS,
+        pcie_bytes_per_second=PCIE_GB_PER_SECOND * GB_PER_SECOND,
         tdp_watts=values["gpu_tdp_w"],
         price_usd_per_hour=None,
         price_source="",

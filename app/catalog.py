@@ -20,10 +20,12 @@ from types import MappingProxyType
 from app import user_data
 from app.calculations.accelerator import Gpu, Hardware
 from app.calculations.architecture import Model
-from app.calculations.energy import PowerModel
+from app.calculations.coefficients import Efficiency
+from app.calculations.energy import Grid, PowerModel
 from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
+from app.calculations.kernel_library import Curves
 from app.calculations.uncertainty import Spread, Spreads
 from app.units import GB_PER_SECOND, GIB, MICRO, MILLI, TERA
 
@@ -178,6 +180,10 @@ def number(row: Mapping[str, str], column: str) -> float | None:
     return float(row[column]) if row[column] else None
 
 
+#: Of an accelerator whose units are not like NVIDIA's multiprocessors or are not published: as many as a GPU has.
+MULTIPROCESSORS = 132
+
+
 def read_gpu(row: Mapping[str, str]) -> Gpu:
     """A row of gpus.csv in SI units."""
     peaks = {peak: float(row[column]) * TERA for column, peak in PEAK_COLUMNS.items() if row[column]}
@@ -198,6 +204,8 @@ def read_gpu(row: Mapping[str, str]) -> Gpu:
         link=row["interconnect"],
         link_bytes_per_second=(link or 10.0) * GB_PER_SECOND,
         domain_gpus=int(row["scale_up_domain"] or 1),
+        multiprocessors=MULTIPROCESSORS if row["vendor"] != "nvidia" else int(row["sm_count"] or MULTIPROCESSORS),
+        pcie_bytes_per_second=(number(row, "pcie_unidir_gb_s") or 32.0) * GB_PER_SECOND,
         tdp_watts=number(row, "tdp_w"),
         price_usd_per_hour=number(row, "cloud_price_usd_per_gpu_hour"),
         price_source=row["cloud_price_source"],
@@ -329,13 +337,76 @@ def hardware() -> Hardware:
     """What surrounds the accelerators."""
     tables = tomllib.loads((DATA / "hardware.toml").read_text(encoding="utf-8"))
     node, links, power = tables["node"], tables["links"], tables["power"]
+    generations = {name: tuple(found) for name, found in tables["kernels"].items() if name != "source"}
     return Hardware(
         node_gpus=node["node_gpus"],
         driver_bytes=node["driver_gib"] * GIB,
         pcie_bytes_per_second=node["pcie_gb_s"] * GB_PER_SECOND,
         network_bytes_per_second=node["network_gb_s"] * GB_PER_SECOND,
         network_latency_seconds=node["network_latency_us"] * MICRO,
-        link_efficiency=links["efficiency"],
-        pcie_latency_factor=links["pcie_latency_factor"],
+        network_efficiency=links["network_efficiency"],
+        in_network=tuple(links["in_network"]),
+        generations=MappingProxyType(generations),
+        expert_imbalance=tables["experts"]["imbalance"],
         power=PowerModel(**{key: power[key] for key in ("idle", "compute", "memory", "other")}),
     )
+
+
+GRID_COLUMNS = ("slug", "name", "group", "gco2_per_kwh", "year", "basis", "source")
+GRID_BASES = ("life cycle", "power plants")
+
+
+@cache
+def grids() -> Mapping[str, Grid]:
+    """Regions with the carbon intensity of their electricity, by slug, in the order of the file."""
+    found: dict[str, Grid] = {}
+    for row in rows(DATA / "grids.csv", GRID_COLUMNS):
+        if row["slug"] in found or row["basis"] not in GRID_BASES or not row["source"]:
+            raise DataError(f"grids.csv: {row['slug']!r} comes twice, or its basis or source is not known")
+        found[row["slug"]] = Grid(
+            slug=row["slug"],
+            name=row["name"],
+            group=row["group"],
+            grams_per_kilowatt_hour=float(row["gco2_per_kwh"]),
+            year=int(row["year"]),
+            basis=row["basis"],
+            source=row["source"],
+        )
+    return MappingProxyType(found)
+
+
+def grid(name: str, field: str = "region") -> Grid:
+    """The region of this slug or name; InvalidInput with the nearest names where there is none."""
+    keys = {same(one.name): slug for slug, one in grids().items()} | {same(slug): slug for slug in grids()}
+    if same(name) not in keys:
+        raise unknown(field, "Region", name, [*grids(), *(one.name for one in grids().values())])
+    return grids()[keys[same(name)]]
+
+
+# --- calibration ------------------------------------------------------------------------------------------------
+
+KERNEL_COLUMNS = ("generation", "kernel", "library", "format", "constant", "value", "error_median_p90_pct")
+#: Constants of kernels.csv that are microseconds.
+MICROSECONDS = frozenset({"t0", "t1", "tb", "tau", "te", "tr", "ts", "a", "b", "a2", "b2"})
+EFFICIENCY = DATA / "efficiency.csv"
+EFFICIENCY_COLUMNS = ("level", "key", "coefficient", "deviation", "factor", "rows")
+
+
+@cache
+def kernel_curves() -> Curves:
+    """Constants of the kernel curves in SI units."""
+    found: dict[tuple[str, str, str, str], dict[str, float]] = {}
+    for row in rows(DATA / "kernels.csv", KERNEL_COLUMNS):
+        key = (row["generation"], row["kernel"], row["library"], row["format"])
+        scale = MICRO if row["constant"] in MICROSECONDS else 1.0
+        found.setdefault(key, {})[row["constant"]] = float(row["value"]) * scale
+    return MappingProxyType(found)
+
+
+@cache
+def efficiency() -> Efficiency:
+    """The calibrated coefficients."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows(EFFICIENCY, EFFICIENCY_COLUMNS):
+        found.setdefault((row["level"], row["key"]), {})[row["coefficient"]] = float(row["deviation"])
+    return Efficiency(deviations=MappingProxyType(found))

@@ -19,6 +19,7 @@ from app import (
     json_text,
     model_source,
     own,
+    show_work,
     text_report,
     user_data,
 )
@@ -26,6 +27,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input
 from app.calculations.scenario import CUSTOM, GROUPS
 from app.cli_accuracy import calibrate, json_option, show, validate
+from app.cli_accuracy_doc import accuracy
 from app.config import InvalidSetting, settings
 from app.hub import Hub
 from app.model_source import Found
@@ -142,8 +144,11 @@ def main(ctx: click.Context) -> None:
 
 @main.command(cls=GroupedCommand)
 @declared_options
+@click.option(
+    "--work", "with_work", is_flag=True, help="Also show the work: operators of a step, formulas with numbers."
+)
 @json_option
-def estimate(as_json: bool, **options: str | None) -> None:
+def estimate(with_work: bool, as_json: bool, **options: str | None) -> None:
     """Estimate how a model is served: whether it fits, how fast it is, what it costs.
 
     What is left out is automatic or has the default in brackets.
@@ -156,11 +161,14 @@ def estimate(as_json: bool, **options: str | None) -> None:
     if model is not None:  # The log says what would be typed to repeat the run.
         run = dataclasses.replace(run, inputs={**run.inputs, "model": raw["model"]})
     not_saved = save(run)
+    work = show_work.work_of(run.inputs, run.results, model=model) if with_work else None
     if as_json:
         document = {"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | not_saved
-        click.echo(json_text.write(document, indent=2))
+        click.echo(json_text.write(document | ({} if work is None else {"work": work}), indent=2))
     else:
         show(text_report.estimate(run))
+        if work is not None:
+            show(text_report.work(work))
         if not not_saved:
             click.echo(f"\nRun {run.run_id}")
 
@@ -276,6 +284,7 @@ def found_model(name: str) -> Found:
 
 main.add_command(validate)
 main.add_command(calibrate)
+main.add_command(accuracy)
 
 
 @main.command()

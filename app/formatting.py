@@ -8,8 +8,8 @@ What is not known is UNKNOWN, in words.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -20,6 +20,7 @@ BINARY = (("B", 1.0), ("KiB", 2.0**10), ("MiB", 2.0**20), ("GiB", 2.0**30), ("Ti
 DECIMAL = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))
 SI = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15), ("E", 1e18), ("Z", 1e21))
 COUNTS = (("", 1.0), ("thousand", 1e3), ("million", 1e6), ("billion", 1e9), ("trillion", 1e12))
+MASSES = (("g", 1.0), ("kg", 1e3), ("t", 1e6))
 TIMES = (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0))
 
 
@@ -184,6 +185,27 @@ def watts(value: float | None) -> str:
 def joules(value: float | None) -> str:
     """Energy: 0.270 J."""
     return _plain(value, "J")
+
+
+def watt_hours(value: float | None) -> str:
+    """Energy at a meter: 0.0231 Wh."""
+    return _plain(value, "Wh")
+
+
+def kilowatt_hours(value: float | None) -> str:
+    """Energy at a meter: 0.0902 kWh."""
+    return _plain(value, "kWh")
+
+
+def grams(value: float | None) -> str:
+    """A mass: 42.7 g, 1.20 kg."""
+    return _scaled(value, MASSES) if known(value) and _as_shown(value or 0) >= 1e3 else _plain(value, "g")
+
+
+def electricity(grid: Mapping[str, Any], pue: float | None) -> str:
+    """What energy and carbon were counted with: the `grid` of an answer and the PUE."""
+    mean = f"{grid['name']}, mean of {grid['year']}: {number(grid['gco2_per_kwh'])} gCO2e per kWh ({grid['basis']})"
+    return mean if pue is None else f"{mean}, PUE {pue:g}"
 
 
 #: The filters of the templates, by name.

@@ -112,8 +112,10 @@ class ChoiceField(InputField):
 
 def canonical(catalogue: str, name: str) -> str:
     """The catalogue's own name for a name or alias. Raises InvalidInput."""
-    if name.lower() == CUSTOM and catalogue != "engines":
+    if name.lower() == CUSTOM and catalogue in ("models", "gpus"):
         return CUSTOM
+    if catalogue == "grids":
+        return catalog.grid(name).slug
     if catalogue == "models":
         return catalog.model(name).name
     return catalog.gpu(name).slug if catalogue == "gpus" else catalog.engine(name).name
@@ -125,12 +127,24 @@ def options(declared: Input) -> Mapping[str, Mapping[str, str]]:
         return {"": dict(declared.choices)}
     if declared.catalogue == "engines":
         return {"": {engine.name: engine.label for engine in catalog.engines().values()}}
+    if declared.catalogue == "grids":
+        return regions()
     groups: dict[str, Mapping[str, str]] = {"": {CUSTOM: "Custom: describe it by hand"}}
     if declared.catalogue == "models":
         groups["My models"] = {name: name for name in catalog.own_models()}
     else:
         groups["My accelerators"] = {slug: one.name for slug, one in catalog.own_gpus().items()}
     return {heading: group for heading, group in groups.items() if group} | presets(declared.catalogue)
+
+
+@cache
+def regions() -> Mapping[str, Mapping[str, str]]:
+    """Regions by group: slug -> name with its carbon intensity."""
+    groups: dict[str, dict[str, str]] = {}
+    for one in catalog.grids().values():
+        label = f"{one.name}, {one.grams_per_kilowatt_hour:.0f} g/kWh"
+        groups.setdefault(one.group, {})[one.slug] = label
+    return groups
 
 
 @cache
@@ -178,7 +192,7 @@ class Group:
         shown = [field for field in self.fields if field.declared.catalogue or not field.is_default]
         parts = [_in_line(field) for field in shown]
         if len(shown) < len(self.fields):
-            rest = "default" if any(f.declared.placeholder == "engine's default" for f in self.fields) else "automatic"
+            rest = "default" if any(field.declared.catalogue for field in self.fields) else "automatic"
             rest = self.fields[0].placeholder if len(self.fields) == 1 else rest
             parts.append(f"the rest {rest}" if parts else rest)
         return ", ".join(parts)

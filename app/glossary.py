@@ -97,6 +97,19 @@ RESULT_KEYS = {
     "output_tokens_per_s_per_user": Key("quantity", "tokens/s", "What one user sees: 1 / time per output token."),
     "energy_j_per_token": Key("quantity", "J", "Energy of all GPUs per generated token."),
     "power_w_per_gpu": Key("quantity", "W", "Mean electric power of one GPU."),
+    "power_w_total": Key("quantity", "W", "Mean electric power of all GPUs with their share of the site: times PUE."),
+    "energy_wh_per_request": Key("quantity", "Wh", "Energy of a request, prompt included, times PUE."),
+    "kwh_per_million_output_tokens": Key("quantity", "kWh", "All energy charged to generated tokens, times PUE."),
+    "gco2_per_million_output_tokens": Key("quantity", "gCO2e", "What that energy emits on the grid of the region."),
+    "electricity_usd_per_hour": Key("quantity", "USD/h", "Price of that power; null without a price of electricity."),
+    "electricity_usd_per_million_output_tokens": Key("quantity", "USD", "Price of that energy, likewise."),
+    "grid": Key("object?", "", "The electricity that was counted with; null where no region is known."),
+    "grid.slug": Key("string", "", "Short name of the region."),
+    "grid.name": Key("string", "", "Its full name."),
+    "grid.gco2_per_kwh": Key("number", "gCO2e/kWh", "Yearly mean."),
+    "grid.year": Key("integer", "", "Year of that mean."),
+    "grid.basis": Key("string", "", "What it counts: life cycle, or power plants only."),
+    "grid.source": Key("string", "", "Where it comes from."),
     "usd_per_hour": Key("quantity", "USD/h", "Price of all GPUs."),
     "usd_per_million_output_tokens": Key("quantity", "USD", "All cost charged to generated tokens."),
     "usd_per_million_input_tokens": Key("quantity", "USD", "All cost charged to prompt tokens."),
@@ -124,6 +137,45 @@ RESULT_KEYS = {
     "offload.output_tokens_per_s_per_user": Key("number", "tokens/s", "What one user sees with this split."),
     "remedies": Key("texts", "", "Where it does not fit: single changes that would make it fit."),
     "warnings": Key("texts", "", "What to know before trusting the numbers."),
+}
+
+#: Only where it is asked for: `estimate --work`, `?work=1`.
+WORK_KEYS = {
+    "work": Key("object?", "", "What the estimate is made of, made again from the inputs; null where it cannot be."),
+    "work.same": Key("boolean", "", "Whether it leads to the logged results; false after a change of the calculator."),
+    "work.mode": Key("string", "", "closed, static or open: whose formulas are in the chain."),
+    "work.peak_flops_per_s": Key("object", "FLOP/s", "Peaks of the formats that are multiplied in."),
+    "work.peak_flops_per_s.*": Key("number", "FLOP/s", "Of one format."),
+    "work.memory_bandwidth_bytes_per_s": Key("number", "bytes/s", "Peak of the datasheet."),
+    "work.steps": Key("object", "", "prefill: one prompt's; decode: one step. Empty where nothing runs."),
+    "work.steps.*": Key(
+        "object", "", "seconds, sequences, new_tokens, cached_tokens, and rows whose seconds add up to the step's."
+    ),
+    "work.chain": Key("array", "", "Lines from the steps to latency and throughput, each from those before it."),
+    "work.chain.symbol": Key("string", "", "Its name in the expressions below it."),
+    "work.chain.meaning": Key("string", "", "What it is."),
+    "work.chain.expression": Key("string", "", "How it follows, as Python; empty for what is given."),
+    "work.chain.value": Key("number?", "", "Its value."),
+    "work.chain.unit": Key("string", "", "Unit of the value."),
+    "work.chain.numbers": Key("string", "", "The expression with numbers in it."),
+}
+
+#: A row of `work.steps.*.rows`: equal operators of a step on one GPU, or what the host adds.
+WORK_ROW_KEYS = {
+    "name": Key("string", "", "The operator, or what the host does."),
+    "component": Key("string", "", "A component of FLOPs, elementwise, network or host."),
+    "count": Key("integer", "", "How often it runs in the step."),
+    "flops": Key("number", "FLOP", "What the arithmetic needs, all of them."),
+    "bytes": Key("number", "bytes", "Read and written, all of them; of the network: the messages."),
+    "flops_per_byte": Key("number?", "FLOP/byte", "Arithmetic intensity; null where nothing is calculated."),
+    "seconds": Key("number", "s", "All of them."),
+    "share": Key("number", "", "Of the step's time."),
+    "bound_by": Key(
+        "string", "", "The largest part of its time: compute, memory, network, launch (with serial parts) or host."
+    ),
+    "peak": Key("string", "", "Format multiplied in; empty where nothing is."),
+    "share_of_peak": Key("number?", "", "FLOPs / (seconds x peak)."),
+    "share_of_bandwidth": Key("number?", "", "bytes / (seconds x memory bandwidth)."),
 }
 
 #: Components of `flops`.

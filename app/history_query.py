@@ -72,7 +72,7 @@ class Query:
     @classmethod
     def read(cls, args: Mapping[str, Sequence[str]]) -> tuple[Query, list[InvalidInput]]:
         """The query of a query string, and what is wrong with it; a wrong value counts as not given."""
-        reader = _Reader(args)
+        reader = Reader(args)
         query = cls(
             filters=Filters(
                 q=reader.short("q"),
@@ -126,7 +126,7 @@ class Query:
         return {column.name: "ascending", f"-{column.name}": "descending"}.get(self.sort)
 
 
-class _Reader:
+class Reader:
     """Reads the values of a query string and keeps what is wrong with them."""
 
     def __init__(self, args: Mapping[str, Sequence[str]]) -> None:

@@ -4,49 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from app import catalog
-from app.calculations import InvalidInput, estimate, results
+from app.calculations import InvalidInput
 from app.calculations.allocator import eager_memory
 from app.calculations.estimate import GIB, formats_of, memory_plan
 from app.calculations.formats import resolve
 from app.calculations.memory import largest
 from app.calculations.parallelism import Layout
-from app.calculations.precision import ALIASES, PRECISIONS
+from app.prediction import Prediction, Row
 from app.scenarios import serving_scenario
+from app.serving_measurements import precision, predict_serving, weight_precision, whole
 
 MEGABYTE = 1e6
-Row = Mapping[str, str]
 
-#: Engines that the tables spell differently.
-SPELLINGS = {"llama.cpp": "llamacpp", "hf-transformers": "hf"}
-#: Engines that we lack, with the one that they are predicted as; any other is predicted as vLLM.
-STAND_INS = {"deepspeed-mii": "vllm-v0", "lmdeploy": "trtllm", "optimum-habana-deepspeed": "trtllm"}
-SERVING_METRICS = {
-    "output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "ttft_ms", "tpot_ms", "itl_ms", "e2e_latency_ms",
-    "energy_j_per_token", "power_w_per_gpu", "prefill_tokens_per_s", "decode_tokens_per_s",
-}  # fmt: skip
 #: Memory of a process, by metric of the table.
 EAGER_METRICS = {"max_allocated_mb": "allocated", "max_reserved_mb": "reserved", "max_process_vram_mb": "process"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """One measured number beside what is predicted for it; `reason` says why it is not, or what was assumed."""
-
-    id: str
-    source: str
-    metric: str
-    measured: float
-    predicted: float | None = None
-    low: float | None = None
-    high: float | None = None
-    reason: str = ""
-
-    @property
-    def supported(self) -> bool:
-        return self.predicted is not None
 
 
 def kind(columns: set[str]) -> str:
@@ -66,86 +40,8 @@ def kind(columns: set[str]) -> str:
     )
 
 
-def precision(text: str) -> str:
-    """A table's name of a format as ours; "auto" for an empty cell. InvalidInput for one that we lack."""
-    name = ALIASES.get(text, text) or "auto"
-    if name != "auto" and name not in PRECISIONS:
-        raise InvalidInput("precision", f"The format {text!r} is not known.", ", ".join(PRECISIONS))
-    return name
-
-
-def weight_precision(row: Row) -> str:
-    """The stated format of the weights; "auto" where it is the checkpoint's own, which knows it module by module."""
-    stated = precision(row.get("weight_precision", ""))
-    own = catalog.model(row["model"]).checkpoint_precision
-    return "auto" if stated == own else stated
-
-
-def whole(text: str) -> int | None:
-    return round(float(text)) if text else None
-
-
 def row_notes(row: Row) -> str:
     return row.get("notes") or ""
-
-
-# --- serving ----------------------------------------------------------------------------------------------------
-
-
-def serving_engine(row: Row) -> tuple[str, bool]:
-    """The engine of ours that a row is predicted with, and whether that is a stand-in for one that we lack."""
-    engine = SPELLINGS.get(row["engine"], row["engine"])
-    if engine not in catalog.engines():
-        return STAND_INS.get(engine, "vllm"), True
-    if engine == "vllm" and is_old_vllm(row.get("engine_version") or row.get("source_date", "")):
-        return "vllm-v0", False
-    return engine, False
-
-
-def serving_inputs(row: Row) -> tuple[dict[str, object], list[str]]:
-    """The row as raw inputs, and what had to be assumed."""
-    engine, stands_in = serving_engine(row)
-    label = catalog.engines()[engine].label
-    assumed = [f"engine {row['engine']} predicted as {label}"] if stands_in else []
-    raw: dict[str, object] = {
-        "model": row["model"],
-        "gpu": row["gpu"],
-        "engine": engine,
-        "weight_precision": weight_precision(row),
-        "activation_precision": precision(row.get("activation_precision", "")),
-        "kv_precision": precision(row.get("kv_precision", "")),
-        "concurrency": "saturated" if row["concurrency"] in ("", "saturated") else whole(row["concurrency"]),
-    }
-    for name in ("num_gpus", "tp", "pp", "ep", "dp", "input_tokens", "output_tokens"):
-        raw[name] = whole(row.get(name, "")) or None
-        if raw[name] is None and name in ("input_tokens", "output_tokens"):
-            assumed.append(f"{name} not stated, taken as the default")
-    if raw["ep"] == 1:
-        raw["ep"] = None
-    return raw, assumed
-
-
-def predict_serving(row: Row) -> Iterator[Prediction]:
-    """Speed of an instance."""
-    metric = row["metric"]
-    base = Prediction(id=row["id"], source=row.get("source", ""), metric=metric, measured=float(row["value"]))
-    if metric not in SERVING_METRICS:
-        yield replace(base, reason=f"metric {metric} is not predicted")
-        return
-    raw, assumed = serving_inputs(row)
-    scenario, _ = serving_scenario(raw)
-    found = results(estimate(scenario))
-    name = {"itl_ms": "tpot_ms"}.get(metric, metric)
-    if metric == "prefill_tokens_per_s":
-        seconds = sum(found["bound"]["prefill"]["seconds"].values()) if found["bound"] else 0.0
-        value = {"value": scenario.input_tokens / seconds if seconds else None, "low": None, "high": None}
-    elif metric == "decode_tokens_per_s":
-        value = found["output_tokens_per_s_per_user"]
-    else:
-        value = found[name]
-    if value["value"] is None:
-        assumed.append("does not fit" if not found["fits"] else f"{metric} is not defined for this run")
-    yield replace(base, predicted=value["value"], low=value["low"], high=value["high"], reason="; ".join(assumed))
 
 
 # --- memory -----------------------------------------------------------------------------------------------------

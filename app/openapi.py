@@ -102,6 +102,29 @@ def named(name: str, description: str) -> list[dict[str, Any]]:
     ]
 
 
+WITH_WORK = {
+    "name": "work",
+    "in": "query",
+    "required": False,
+    "description": "1: also the key work, what the estimate is made of.",
+    "schema": {"type": "string", "enum": ["0", "1", "true", "false"]},
+}
+
+
+def work_schema() -> dict[str, Any]:
+    """The key `work`, with the rows of its steps."""
+    schema: dict[str, Any] = object_schema(glossary.WORK_KEYS)["properties"]["work"]
+    rows = {"type": "array", "items": object_schema(glossary.WORK_ROW_KEYS)}
+    schema["properties"]["steps"]["additionalProperties"]["properties"] = {"rows": rows}
+    return schema
+
+
+def logged_run_schema() -> dict[str, Any]:
+    schema = run_schema(tuple(glossary.RUN_KEYS))
+    schema["properties"]["work"] = work_schema()
+    return schema
+
+
 def listed(name: str, schema: str) -> dict[str, Any]:
     items = {"type": "array", "items": {"$ref": f"#/components/schemas/{schema}"}}
     return {"type": "object", "required": [name], "properties": {name: items}}
@@ -137,8 +160,8 @@ def document() -> dict[str, Any]:
                 "get": {
                     "operationId": "run",
                     "summary": "A logged run.",
-                    "parameters": named("run_id", glossary.RUN_KEYS["run_id"].meaning),
-                    "responses": {"200": answered("The run.", "Run"), **refused(404)},
+                    "parameters": [*named("run_id", glossary.RUN_KEYS["run_id"].meaning), WITH_WORK],
+                    "responses": {"200": answered("The run.", "Run"), **refused(404, 422)},
                 }
             },
             "/models": {
@@ -187,7 +210,7 @@ def document() -> dict[str, Any]:
                     "properties": {name: input_schema(one) for name, one in ALL_INPUTS.items()},
                 },
                 "Estimated": estimated,
-                "Run": run_schema(tuple(glossary.RUN_KEYS)),
+                "Run": logged_run_schema(),
                 "Results": object_schema(glossary.RESULT_KEYS),
                 "Quantity": {
                     "type": "object",

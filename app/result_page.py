@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app import formatting
+from app import formatting, show_work
+from app.calculations.errors import InvalidInput
 from app.calculations.explanation import TIGHT
 from app.charts.estimate import BOUNDS, COMPONENTS, MEMORY_PARTS, bound_figure, flops_figure, memory_figure
+from app.charts.work import roofline_figure
 from app.glossary import RESULT_KEYS
 from app.scenarios import ALL_INPUTS
 
@@ -73,8 +75,17 @@ METRICS: Mapping[str, tuple[tuple[str, str, Callable[[float | None], str]], ...]
     "Energy": (
         ("Power per GPU", "power_w_per_gpu", formatting.watts),
         ("Per output token", "energy_j_per_token", formatting.joules),
+        ("Power of the site", "power_w_total", formatting.watts),
+        ("Per request", "energy_wh_per_request", formatting.watt_hours),
+        ("Per 1M output tokens", "kwh_per_million_output_tokens", formatting.kilowatt_hours),
+        ("CO2 of 1M output tokens", "gco2_per_million_output_tokens", formatting.grams),
+        ("Electricity per hour", "electricity_usd_per_hour", formatting.usd),
+        ("Electricity of 1M output tokens", "electricity_usd_per_million_output_tokens", formatting.usd),
     ),
 }
+
+#: Left out where they are not known, because only those who pay for electricity ask.
+WHERE_KNOWN = {"electricity_usd_per_hour", "electricity_usd_per_million_output_tokens"}
 
 
 def is_complete(results: Mapping[str, Any]) -> bool:
@@ -91,7 +102,7 @@ def _present(within: object, path: list[str], type_: str) -> bool:
     if rest:
         # A part that may be missing as a whole, such as the bounds of what does not run.
         whole = within.get(first)
-        return (whole in (None, {}) and first in ("bound", "prefill", "decode", "offload")) or _present(
+        return (whole in (None, {}) and first in ("bound", "prefill", "decode", "offload", "grid")) or _present(
             whole, rest, type_
         )
     value = within.get(first)
@@ -111,9 +122,18 @@ def metrics(results: Mapping[str, Any]) -> dict[str, list[Metric]]:
     """The key numbers by heading. Where nothing runs, speed and energy say so in place of a number."""
     runs = results["ttft_ms"]["value"] is not None
     return {
-        heading: [_metric(label, key, results[key], write, runs) for label, key, write in rows]
+        heading: [
+            _metric(label, key, results[key], write, runs)
+            for label, key, write in rows
+            if key not in WHERE_KNOWN or results[key]["value"] is not None
+        ]
         for heading, rows in METRICS.items()
     }
+
+
+def notes(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, str]:
+    """What stands below the numbers of a heading."""
+    return {"Energy": formatting.electricity(results["grid"], inputs.get("pue"))} if results["grid"] else {}
 
 
 def _metric(label: str, key: str, found: Any, write: Callable[[float | None], str], runs: bool) -> Metric:
@@ -220,6 +240,15 @@ def figures(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The charts of the page by name."""
     bounds = {f"bound-{phase}": bound_figure(results, phase) for phase in bound_phases(results)}
     return {"memory": memory_figure(results), "flops": flops_figure(results), **bounds}
+
+
+def work(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+    """The work of a run with its figure; where it cannot be made again, `problem` says why."""
+    try:
+        found = show_work.work_of(inputs, results)
+    except InvalidInput as error:
+        return {"steps": {}, "problem": error.message}
+    return {**found, "problem": "", "roofline": roofline_figure(found) if found["steps"] else None}
 
 
 def input_rows(inputs: Mapping[str, Any]) -> list[tuple[str, str, str, bool]]:

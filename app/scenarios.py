@@ -59,18 +59,23 @@ def serving_scenario(
     if model is None:
         model = custom_model(values) if is_custom_model else catalog.model(values["model"])
     engine = catalog.engine(values["engine"])
-    own = {name: values[name] for name in SERVING_INPUTS if name not in ("model", "gpu", "engine", "concurrency")}
+    region = catalog.grid(values["region"])
+    named = ("model", "gpu", "engine", "region", "concurrency")
+    own = {name: values[name] for name in SERVING_INPUTS if name not in named}
     scenario = ServingScenario(
         model=model,
         gpu=gpu,
         engine=engine,
         hardware=catalog.hardware(),
         spreads=catalog.spreads(),
+        curves=catalog.kernel_curves(),
+        efficiency=catalog.efficiency(),
         concurrency=None if values["concurrency"] == "saturated" else values["concurrency"],
+        region=region,
         **own,
     )
     logged = {name: values[name] for name in SERVING_INPUTS}
-    logged |= {"model": model.name, "gpu": gpu.slug, "engine": engine.name}
+    logged |= {"model": model.name, "gpu": gpu.slug, "engine": engine.name, "region": region.slug}
     if is_custom_model:
         logged |= {name: values[name] for name in MODEL_INPUTS}
     if is_custom_gpu:

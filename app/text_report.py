@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from app import formatting
-from app.calibration import Range
+from app import formatting, scoring, show_work
+from app.calibration.ranges import Range
 from app.run_log import Run
 from app.validation import Summary
 
@@ -24,6 +24,12 @@ QUANTITIES = {
     "output_tokens_per_s_per_user": ("Output per user", formatting.rate, " tokens/s"),
     "energy_j_per_token": ("Energy per output token", formatting.joules, ""),
     "power_w_per_gpu": ("Power per GPU", formatting.watts, ""),
+    "power_w_total": ("Power of the site", formatting.watts, ""),
+    "energy_wh_per_request": ("Energy per request", formatting.watt_hours, ""),
+    "kwh_per_million_output_tokens": ("Energy per million output tokens", formatting.kilowatt_hours, ""),
+    "gco2_per_million_output_tokens": ("CO2 per million output tokens", formatting.grams, ""),
+    "electricity_usd_per_hour": ("Electricity per hour", formatting.usd, ""),
+    "electricity_usd_per_million_output_tokens": ("Electricity per million output tokens", formatting.usd, ""),
     "usd_per_hour": ("Cost per hour", formatting.usd, ""),
     "usd_per_million_output_tokens": ("Cost per million output tokens", formatting.usd, ""),
     "usd_per_million_input_tokens": ("Cost per million input tokens", formatting.usd, ""),
@@ -46,7 +52,7 @@ def estimate(run: Run) -> Iterator[str]:
     found = run.results
     yield found["verdict"]
     yield ""
-    yield from pairs(_subject(found))
+    yield from pairs(_subject(run))
     yield ""
     yield from pairs(_speed(found))
     yield ""
@@ -64,7 +70,8 @@ def estimate(run: Run) -> Iterator[str]:
                 yield from wrapped(text, "  - ", "    ")
 
 
-def _subject(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _subject(run: Run) -> Iterator[tuple[str, str]]:
+    found = run.results
     model, layout, precision, batch = found["model"], found["layout"], found["precision"], found["batch"]
     active = model["active_params"] != model["total_params"]
     size = formatting.count(model["total_params"]) + " parameters"
@@ -77,6 +84,8 @@ def _subject(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ", ".join(f"{name.replace('kv_cache', 'KV cache')} {precision[name]}" for name in precision),
     )
     yield "Batch", f"{batch['running']:,} running of {_whole(batch['requested'])} requested"
+    if found["grid"]:
+        yield "Electricity", formatting.electricity(found["grid"], run.inputs.get("pue"))
 
 
 def _speed(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -121,6 +130,40 @@ def _bounds(bound: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _whole(value: int | str) -> str:
     return value if isinstance(value, str) else f"{value:,}"
+
+
+def work(found: Mapping[str, Any]) -> Iterator[str]:
+    """The work of an estimate: the operators of its steps, then the lines that lead to latency and throughput."""
+    heads = ("count", "FLOP", "bytes", "FLOP/B", "time", "share", "bound by", "of peak", "of bandwidth")
+    for name, step in found["steps"].items():
+        yield ""
+        cells = (
+            (
+                row["name"],
+                f"{row['count']:,}",
+                formatting.flops(row["flops"]) if row["flops"] else "-",
+                formatting.decimal_bytes(row["bytes"]) if row["bytes"] else "-",
+                _or_dash(row["flops_per_byte"], formatting.number),
+                formatting.duration(row["seconds"]),
+                formatting.percent(row["share"]),
+                show_work.BOUND_WORDS[row["bound_by"]],
+                _or_dash(row["share_of_peak"], formatting.percent),
+                _or_dash(row["share_of_bandwidth"], formatting.percent),
+            )
+            for row in step["rows"]
+        )
+        yield from table((show_work.STEP_NAMES[name], *heads), cells)
+        yield f"Total {formatting.duration(step['seconds'])}, on one GPU of one replica"
+    if found["chain"]:
+        yield ""
+        yield "From the steps to latency and throughput:"
+    for line in found["chain"]:
+        yield from wrapped(line["meaning"], "  ", "  ")
+        yield from wrapped(show_work.line_text(line), "      ", "        ")
+
+
+def _or_dash(value: float | None, write: Any) -> str:
+    return "-" if value is None else write(value)
 
 
 def model(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -270,6 +313,20 @@ def ranges(lines: Iterable[Range]) -> Iterator[str]:
             f"{one.metric + ' ' + one.engine:24} {spread.low:7.2f} {spread.high:7.2f} {spread.rows:7} "
             f"{spread.groups:6} {one.coverage:21.0%}"
         )
+
+
+def left_out(grouping: str, judged: Sequence[scoring.Judged]) -> Iterator[str]:
+    """Errors of fits that each group was left out of, by class and by source."""
+    yield f"left out: {grouping}"
+    for name, headline in scoring.headlines(judged).items():
+        mean, pooled = headline.mean_of_source_medians, headline.pooled
+        if pooled.median is not None and pooled.p90 is not None:
+            beside = "" if mean is None else f"; mean of {headline.sources} source medians {mean:.1%}"
+            yield f"  {name:12} {pooled.rows:6} rows, median {pooled.median:.1%}, P90 {pooled.p90:.1%}{beside}"
+    for (source, name), figures in scoring.by_source(judged).items():
+        if figures.median is not None and figures.p90 is not None:
+            numbers = f"{figures.rows:6} {figures.median:8.1%} {figures.p90:8.1%} {figures.bias or 0.0:+7.2f}"
+            yield f"    {source + ' ' + name:60} {numbers}"
 
 
 def accuracy(summaries: Iterable[Summary]) -> Iterator[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from app import scoring
 from app.calculations.errors import InvalidInput
-from app.measurements import Prediction, kind, predict
+from app.measurements import kind, predict
+from app.prediction import Prediction
 
 COLUMNS = ("id", "metric", "measured", "predicted", "low", "high", "supported", "reason")
 #: Rows whose notes begin with this are doubtful: predicted, but left out of the error figures.

@@ -6,10 +6,10 @@ from zlib import crc32
 import pytest
 from click.testing import CliRunner
 
-from app import calibration, catalog
+from app import catalog
 from app.calculations import estimate, results
 from app.calculations.uncertainty import ANY, METRIC_CLASS, Spread, spread
-from app.calibration import FOLDS, Residual, coverage, percentile, ranges, spread_of
+from app.calibration.ranges import FOLDS, Residual, coverage, percentile, ranges, residuals, spread_of
 from app.cli import main
 from app.scenarios import serving_scenario
 from tests.test_validation import SERVING
@@ -94,15 +94,15 @@ def test_the_command_fits_the_ranges_of_its_tables(tmp_path):
     assert line["rows"] == "80" and float(line["high"]) / float(line["low"]) == pytest.approx(11.6 / 8.4, rel=0.02)
 
 
-def test_latencies_of_unlimited_or_bursting_load_are_left_out(tmp_path):
+def test_latencies_of_unlimited_load_are_left_out():
     ttft = SERVING | {"metric": "ttft_ms", "value": "50"}
-    kept = [ttft | {"concurrency": "1"}, ttft | {"concurrency": "4"}]
-    left_out = [
+    kept = [
+        ttft | {"concurrency": "1"},
         ttft | {"concurrency": "64"},
-        ttft | {"concurrency": "saturated"},
         ttft | {"concurrency": "4", "notes": "static batch"},
     ]
-    assert len(list(calibration.residuals("serving", kept + left_out))) == 2
+    left_out = [ttft | {"concurrency": "saturated"}, ttft | {"concurrency": ""}]
+    assert len(list(residuals("serving", kept + left_out))) == 3
 
 
 def test_only_tables_of_speed_can_be_used(tmp_path):

@@ -11,9 +11,11 @@ from plotly import graph_objects
 
 from app.charts.estimate import bound_figure, flops_figure, memory_figure
 from app.charts.layout import largest
+from app.charts.work import roofline_figure
 from app.config import PROJECT
 from app.result_page import figures
 from app.runs import estimate_run
+from app.show_work import work_of
 
 GIB = 2**30
 
@@ -87,3 +89,33 @@ def test_both_themes_have_every_colour_that_a_figure_names() -> None:
     assert named
     for name in named:
         assert css.count(f"{name}:") == 2, name
+
+
+def roofline(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    run = estimate_run(SCENARIOS[name], source="web")
+    work = work_of(run.inputs, run.results)
+    return work, roofline_figure(work)
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "does not fit"])
+def test_plotly_accepts_the_roofline(name: str) -> None:
+    _, figure = roofline(name)
+    graph_objects.Figure(figure)
+    json.dumps(figure, allow_nan=False)
+    named = {part.split(")")[0] for part in json.dumps(figure).split("var(")[1:]}
+    css = Path(PROJECT / "static" / "app.css").read_text()
+    assert all(css.count(f"{one}:") == 2 for one in named)
+
+
+def test_the_roofline_has_a_roof_for_each_peak_and_a_marker_for_each_operator() -> None:
+    work, figure = roofline("experts")
+    roofs = [trace for trace in figure["data"] if trace["mode"] == "lines"]
+    assert sorted(roof["y"][-1] for roof in roofs) == sorted(work["peak_flops_per_s"].values())
+    bandwidth = work["memory_bandwidth_bytes_per_s"]
+    assert all(roof["y"][0] == pytest.approx(roof["x"][0] * bandwidth) for roof in roofs)
+    assert all(roof["y"][1] == pytest.approx(roof["x"][1] * bandwidth) for roof in roofs)
+    markers = {trace["name"]: trace for trace in figure["data"] if trace["mode"] == "markers"}
+    rows = [row for row in work["steps"]["decode"]["rows"] if row["flops_per_byte"]]
+    assert markers["Decode step"]["x"] == [row["flops_per_byte"] for row in rows]
+    assert markers["Decode step"]["y"] == [row["flops"] / row["seconds"] for row in rows]
+    assert [words[0] for words in markers["Decode step"]["customdata"]] == [row["name"] for row in rows]

@@ -97,6 +97,26 @@ def test_an_estimate_as_json_is_the_logged_run(run: Program) -> None:
     assert {name: line[name] for name in printed} == printed
 
 
+def test_the_work_is_shown_where_it_is_asked_for(run: Program) -> None:
+    text = run(*LLAMA, "--work").stdout
+    for part in ("Prefill of one prompt", "One decode step", "of bandwidth", "cycle = h + (L - 1)", "TPOT = "):
+        assert part in text
+        assert part not in run(*LLAMA).stdout
+    document = run.json(*LLAMA, "--work")
+    work = document["work"]
+    assert work["same"]
+    rows = work["steps"]["decode"]["rows"]
+    assert sum(row["seconds"] for row in rows) == pytest.approx(work["steps"]["decode"]["seconds"], rel=1e-12)
+    values = {line["symbol"]: line["value"] for line in work["chain"]}
+    assert 1000 * values["TPOT"] == pytest.approx(document["results"]["tpot_ms"]["value"], rel=1e-12)
+    assert "work" not in run.json(*LLAMA)
+    assert all("work" not in line and "work" not in line["results"] for line in run.logged())
+
+
+def test_the_work_of_a_config_file(run: Program, config: Path) -> None:
+    assert run.json("estimate", "--model", str(config), "--gpu", "t4", "--work")["work"]["same"]
+
+
 def test_what_does_not_fit_is_an_answer(run: Program) -> None:
     done = run("estimate", "--model", "meta-llama/Llama-3.1-70B-Instruct", "--gpu", "h100-sxm", "--num-gpus", "1")
     assert done.exit_code == 0

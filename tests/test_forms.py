@@ -82,7 +82,7 @@ def test_an_alias_chooses_the_entry_of_the_list(name: str, alias: str, own: str)
     assert not form[name].unlisted
 
 
-@pytest.mark.parametrize("name", ["model", "gpu", "engine", "kv_precision"])
+@pytest.mark.parametrize("name", ["model", "gpu", "engine", "region", "kv_precision"])
 def test_a_name_that_is_not_known_stays_in_its_list(name: str) -> None:
     form = sent(**{name: "no-such-thing"})
     assert not form.validate()
@@ -139,6 +139,8 @@ def test_a_message_about_no_field_stands_above_the_form() -> None:
         ({"tp": "4", "pp": "2"}, "layout", "tensor parallel 4, pipeline parallel 2, the rest automatic", True),
         ({}, "price", "list price", False),
         ({"price_usd_per_gpu_hour": "2"}, "price", "price 2", True),
+        ({}, "energy", "World, 473 g/kWh, the rest default", False),
+        ({"pue": "1.1"}, "energy", "World, 473 g/kWh, PUE 1.1, the rest default", True),
         ({"tp": "x"}, "layout", "tensor parallel x, the rest automatic", True),
         ({}, "custom_model", "used when the model is custom", False),
         ({"model": "custom"}, "custom_model", "used when the model is custom", True),

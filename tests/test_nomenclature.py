@@ -19,6 +19,8 @@ LINES = TEXT.splitlines()
 TABLES: Mapping[str, Mapping[str, Key]] = {
     "Run": {**glossary.RUN_KEYS, **glossary.NOT_SAVED_KEYS},
     "Results of an estimate": glossary.RESULT_KEYS,
+    "Work of an estimate": glossary.WORK_KEYS,
+    "Row of a step": glossary.WORK_ROW_KEYS,
     "Error": glossary.ERROR_KEYS,
     "Facts about a model": {"id": glossary.MODEL_ROW_KEYS["id"], **glossary.MODEL_KEYS},
     "Facts about an accelerator": glossary.GPU_KEYS,

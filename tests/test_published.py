@@ -9,7 +9,8 @@ import pytest
 
 from app import catalog, published
 from app.calculations.uncertainty import METRIC_CLASS
-from app.measurements import SERVING_METRICS, kind
+from app.measurements import kind
+from app.serving_measurements import METRICS
 
 MLPERF = {"source": "mlperf-inference-v4.1", "input_tokens": "", "output_tokens": "290.6", "metric": "requests_per_s"}
 
@@ -23,9 +24,9 @@ def test_every_row_names_its_origin_and_has_a_unique_id() -> None:
 
 def test_every_row_is_of_a_metric_that_is_predicted_with_a_positive_value() -> None:
     table = published.serving()
-    assert set(table.columns["metric"]) <= SERVING_METRICS
+    assert set(table.columns["metric"]) <= METRICS
     assert all(float(value) > 0 for value in table.columns["value"])
-    assert set(METRIC_CLASS) <= SERVING_METRICS
+    assert set(METRIC_CLASS) <= METRICS
 
 
 def test_the_licence_and_origin_of_every_table_are_stated() -> None:

@@ -140,7 +140,7 @@ def test_warnings_are_shown_as_text(client: FlaskClient, run_log: RunLog) -> Non
 @pytest.mark.parametrize(
     ("raw", "charts"),
     [
-        ({}, ["memory-chart", "bound-prefill-chart", "bound-decode-chart", "flops-chart"]),
+        ({}, ["memory-chart", "bound-prefill-chart", "bound-decode-chart", "flops-chart", "roofline-chart"]),
         ({"model": LLAMA_70B, "num_gpus": 1}, ["memory-chart", "flops-chart"]),
     ],
 )
@@ -155,6 +155,48 @@ def test_every_chart_has_a_caption_and_its_figure(
         figure = script.find_parent("figure")
         assert words(page.find(id=figure["aria-labelledby"]))
         assert figure.find(id=script["data-chart"]) is not None
+
+
+def test_the_work_is_shown_as_tables_and_lines(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log, {"model": DEEPSEEK, "num_gpus": 16})
+    section = soup(client.get(f"/results/{run.run_id}").text).find(id="work").find_parent("section")
+    work = client.get(f"/api/v1/runs/{run.run_id}?work=1").get_json()["work"]
+    tables = section.find_all("table")
+    for shown, step in zip(tables, work["steps"].values(), strict=True):
+        names = [words(row.find("th")) for row in shown.find("tbody").find_all("tr")]
+        assert names == [*(row["name"] for row in step["rows"]), "Total"]
+        assert formatting.duration(step["seconds"]) in words(shown.find(class_="total"))
+        assert len(shown.find("thead").find_all("th", scope="col")) == len(
+            shown.find(class_="total").find_all(["th", "td"])
+        )
+    lines = [words(line) for line in section.select(".chain code")]
+    assert len(lines) == len(work["chain"])
+    cycle = next(line for line in work["chain"] if line["symbol"] == "cycle")
+    (shown,) = [line for line in lines if line.startswith("cycle = h + (L - 1)")]
+    assert cycle["numbers"] in shown
+    assert "changed since" not in words(section)
+
+
+def test_the_work_of_what_does_not_run_is_a_sentence(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log, {"model": LLAMA_70B, "num_gpus": 1})
+    section = soup(client.get(f"/results/{run.run_id}").text).find(id="work").find_parent("section")
+    assert section.find("table") is None
+    assert "Nothing runs" in words(section)
+
+
+def test_the_work_of_another_calculator_is_said_to_differ(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log, ttft_ms={"value": 31.2, "low": None, "high": None})
+    section = soup(client.get(f"/results/{run.run_id}").text).find(id="work").find_parent("section")
+    assert "changed since this run was logged" in words(section)
+
+
+def test_the_work_of_a_model_that_is_gone_says_so(client: FlaskClient, run_log: RunLog) -> None:
+    run = estimate_run({}, source="web")
+    gone = Run.from_dict(run.as_dict() | {"inputs": run.inputs | {"model": "was-deleted"}})
+    run_log.append(gone)
+    section = soup(client.get(f"/results/{run.run_id}").text).find(id="work").find_parent("section")
+    assert "cannot be made again" in words(section)
+    assert client.get(f"/api/v1/runs/{run.run_id}?work=1").get_json()["work"] is None
 
 
 def test_the_link_to_the_inputs_holds_what_differs_and_fills_the_form(client: FlaskClient, run_log: RunLog) -> None:

@@ -34,6 +34,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "step_overhead_ms": 0.7,
         "price_usd_per_gpu_hour": 1.23,
     },
+    "electricity": {"region": "us-texas", "pue": 1.37, "electricity_usd_per_kwh": 0.083},
     "does not fit": {"model": "deepseek-ai/DeepSeek-V3", "gpu": "t4", "num_gpus": 2},
     "one token": {"output_tokens": 1},
     "described by hand": {

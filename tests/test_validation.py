@@ -37,13 +37,13 @@ def test_the_shipped_table_of_vllms_memory_is_met():
         ({"metric": "itl_ms"}, True, ""),
         ({"metric": "decode_tokens_per_s"}, True, ""),
         ({"metric": "prefill_tokens_per_s"}, True, ""),
-        ({"engine": "lightspeed"}, True, "engine lightspeed predicted as vLLM"),
+        ({"engine": "lightspeed"}, True, "engine lightspeed is not known, predicted as vLLM"),
         ({"input_tokens": ""}, True, "input_tokens not stated"),
         ({"concurrency": "saturated", "metric": "output_tokens_per_s"}, True, ""),
         ({"model": "nobody/nothing-1b"}, False, "not known"),
         ({"weight_precision": "int3"}, False, "'int3' is not known"),
         ({"metric": "happiness"}, False, "happiness is not predicted"),
-        ({"model": "deepseek-ai/DeepSeek-V3"}, False, "does not fit"),
+        ({"model": "deepseek-ai/DeepSeek-V3"}, True, ""),
         ({"value": "fast"}, False, "cannot be read"),
         ({"output_tokens": "1"}, False, "not defined for this run"),
     ],
@@ -119,14 +119,16 @@ def test_tables_are_told_apart_by_their_columns():
 #: Median errors on tests/data/serving-sample.csv (six rows of each metric of each public table): a change may not
 #: worsen one by more than a point.
 HEADLINES = {
-    "output_tokens_per_s": 0.330,
-    "requests_per_s": 0.351,
-    "tpot_ms": 0.217,
-    "itl_ms": 0.335,
-    "e2e_latency_ms": 0.228,
-    "decode_tokens_per_s": 0.162,
-    "power_w_per_gpu": 0.205,
-    "energy_j_per_token": 0.184,
+    "output_tokens_per_s": 0.120,
+    "total_tokens_per_s": 0.092,
+    "requests_per_s": 0.154,
+    "ttft_ms": 0.150,
+    "tpot_ms": 0.188,
+    "itl_ms": 0.127,
+    "e2e_latency_ms": 0.088,
+    "decode_tokens_per_s": 0.122,
+    "power_w_per_gpu": 0.211,
+    "energy_j_per_token": 0.139,
 }
 
 

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import RoutingException
 
-from app import catalog, facts, json_text, openapi
+from app import catalog, facts, json_text, openapi, result_page, show_work
 from app.calculations.errors import InvalidInput
 from app.run_log import Run
 from app.runs import estimate_run
@@ -29,11 +29,25 @@ def estimate() -> Response:
 
 @bp.get("/runs/<run_id>")
 def run(run_id: str) -> Response:
-    """A logged run."""
+    """A logged run; with work=1 also what its steps are made of, made again from its inputs."""
+    wanted = request.args.get("work", "").lower()
+    if wanted not in ("", "0", "false", "1", "true"):
+        return refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"{wanted[:64]!r} is neither.", field="work", allowed="1 or 0")
     found = current_app.extensions["run_log"].get(run_id)
     if found is None:
         return refusal(HTTPStatus.NOT_FOUND, f"No run has the id {run_id[:64]!r}.", field="run_id")
-    return answer(found.as_dict())
+    document = found.as_dict()
+    return answer(document | {"work": logged_work(found)} if wanted in ("1", "true") else document)
+
+
+def logged_work(found: Run) -> dict[str, Any] | None:
+    """The work of a logged run; null where it cannot be made again."""
+    if found.kind != "estimate" or not result_page.is_complete(found.results):
+        return None
+    try:
+        return show_work.work_of(found.inputs, found.results)
+    except InvalidInput:
+        return None
 
 
 @bp.get("/models")

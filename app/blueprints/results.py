@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Blueprint, abort, current_app, render_template
 
+from app import nearest, show_work
 from app import result_page as page
 from app.forms import share_args
 from app.run_log import Run
@@ -38,6 +39,7 @@ def result_page(run: Run, *, not_saved: str = "") -> str:
         not_saved=not_saved,
         state=page.state(run.results),
         metrics=page.metrics(run.results),
+        notes=page.notes(run.inputs, run.results),
         memory_rows=page.memory_rows(run.results),
         memory_names=page.MEMORY_NAMES,
         flops_rows=page.flops_rows(run.results),
@@ -46,4 +48,7 @@ def result_page(run: Run, *, not_saved: str = "") -> str:
         figures=page.figures(run.results),
         input_rows=page.input_rows(run.inputs),
         share=share_args(run.inputs),
+        work=page.work(run.inputs, run.results),
+        shown=show_work,
+        nearest=nearest.block(run.inputs, run.results),
     )

@@ -29,6 +29,10 @@ class Gpu:
     link: str
     link_bytes_per_second: float
     domain_gpus: int
+    #: Streaming multiprocessors or compute units.
+    multiprocessors: int
+    #: Peer links that are no GPU fabric: the slot's rate, one direction.
+    pcie_bytes_per_second: float
     tdp_watts: float | None
     price_usd_per_hour: float | None
     price_source: str
@@ -47,7 +51,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """What surrounds the GPUs, the same for all: node size, network, link efficiency, power. See data/hardware.toml."""
+    """What surrounds the GPUs, the same for all: node size, network, kernel curves, power. See data/hardware.toml."""
 
     node_gpus: int
     #: Memory that the driver keeps from programs, of what its tools show.
@@ -55,8 +59,12 @@ class Hardware:
     pcie_bytes_per_second: float
     network_bytes_per_second: float
     network_latency_seconds: float
-    #: Share of a link's rate that collectives reach.
-    link_efficiency: float
-    #: Latency of a collective over PCIe, as a multiple of the latency over a GPU fabric.
-    pcie_latency_factor: float
+    #: Share of the network's rate that collectives reach.
+    network_efficiency: float
+    #: GPU architecture -> generations of kernel curves, nearest first; with " pcie" for cards without a fabric.
+    generations: Mapping[str, tuple[str, ...]] = field(hash=False)
+    #: Architectures whose switch adds in an all-reduce.
+    in_network: tuple[str, ...]
+    #: (token, expert) pairs on the fullest rank over the mean, where experts are dealt over ranks.
+    expert_imbalance: float
     power: PowerModel

@@ -40,25 +40,33 @@ class Engine:
     graphs_bytes: float
     communication_bytes: float
     communication_per_gpu_bytes: float
-    #: Host time between steps, per sequence of a step, and launch latency per layer.
-    step_seconds: float
-    sequence_seconds: float
-    layer_seconds: float
-    #: Fixed time of a request outside the model (HTTP, tokeniser).
-    request_seconds: float
     #: Whether it cuts matrices over GPUs by default; llama.cpp deals out layers instead.
     tensor_parallel: bool
     #: Whether layers may stay in main memory and be computed by the CPU.
     offloads: bool
-    #: Latency of a collective inside a fast domain.
-    collective_seconds: float
-    #: Shares of the dense peak that matrix products reach in 16-bit and in narrower formats, and attention
-    #: scores; shares of the memory bandwidth that reading weights and reading the cache reach.
-    compute_efficiency: float
-    narrow_compute_efficiency: float
-    attention_efficiency: float
-    bandwidth_efficiency: float
-    cache_bandwidth_efficiency: float
+    #: Engines of one family share coefficients; an era of a family starts at a version, and at a date (YYYY-MM) where
+    #: a version is not known.
+    family: str
+    since_version: str
+    since_date: str
+    #: Whose kernels it runs: "vllm", "trtllm", "sglang" or "any" (see `kernel_library.py`), and the format of prefill
+    #: attention where the cache is narrower than 16 bits.
+    kernels: str
+    narrow_attention: str
+    #: Whether weights quantised to fp8 or nvfp4 come with a cache in fp8.
+    cache_follows_weights: bool
+    #: Whether it batches requests as they come (continuous batching); else a batch starts and ends together.
+    continuous: bool
+    #: Whether a request's whole length is reserved in the cache at its start.
+    reserves_whole_length: bool
+    #: Whether waiting prompts stop the decoding.
+    prefill_first: bool
+    #: Prompts that arrive together in a settled closed loop of equal requests; tokens of whole prompts in one step,
+    #: 0 where prompts are cut in chunks.
+    gang_prompts: float
+    whole_prompt_tokens: int
+    #: Whether decode steps run from CUDA graphs.
+    cuda_graphs: bool
     source: str
 
     def is_large(self, gpu: Gpu) -> bool:

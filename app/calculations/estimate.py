@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 
 from app.calculations import memory, serving
 from app.calculations.accelerator import Gpu, Hardware
 from app.calculations.collectives import Links
 from app.calculations.energy import power_watts
-from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.formats import Formats, resolve
+from app.calculations.kernel_library import library
+from app.calculations.kernels import Chip
 from app.calculations.memory import Load, MemoryPlan
 from app.calculations.parallelism import Layout, candidates, check
+from app.calculations.queueing import Scheduler
 from app.calculations.roofline import Machine
 from app.calculations.scenario import ServingScenario
-from app.calculations.serving import Serving
+from app.calculations.serving import Serving, Switches, Workload
 
 #: Automatic numbers of GPUs tried, smallest first: servers come in powers of two.
 GPU_COUNTS = tuple(2**n for n in range(11))
@@ -39,27 +42,13 @@ class LayoutEstimate:
 
     @cached_property
     def machine(self) -> Machine:
-        return machine(self.scenario, self.layout.num_gpus)
-
-    @property
-    def step_seconds(self) -> float:
-        """Host time between steps: the engine's, or set by hand."""
-        by_hand = self.scenario.step_overhead_ms
-        return self.scenario.engine.step_seconds if by_hand is None else by_hand / 1000
+        return machine(self.scenario, self.formats)
 
     @cached_property
     def speed(self) -> Serving | None:
         """Latency and throughput; None where not even one request fits."""
-        scenario = self.scenario
-        return serving.closed_loop(
-            self.plan,
-            self.machine,
-            input_tokens=scenario.input_tokens,
-            output_tokens=scenario.output_tokens,
-            concurrency=scenario.concurrency,
-            step_tokens=scenario.step_tokens,
-            max_sequences=scenario.engine.max_sequences(scenario.gpu),
-            step_seconds=self.step_seconds,
+        return serving.simulate(
+            self.plan, self.machine, workload(self.scenario), switches(self.scenario), scheduler(self.scenario)
         )
 
     @property
@@ -118,42 +107,83 @@ class LayoutEstimate:
         return self.scenario.gpu.price_usd_per_hour if asked is None else asked
 
 
-def links(gpu: Gpu, engine: Engine, hardware: Hardware, num_gpus: int) -> Links:
-    """The fast domain of a GPU and what joins domains: PCIe inside a node, the network beyond.
-
-    A card without a GPU fabric has its node's PCIe as the domain.
-    """
-    efficiency = hardware.link_efficiency
-    latency = engine.collective_seconds
-    pcie = gpu.link_bytes_per_second if gpu.domain_gpus == 1 else hardware.pcie_bytes_per_second
-    pcie_latency = latency * hardware.pcie_latency_factor
-    if gpu.domain_gpus == 1:
-        domain, rate, near = hardware.node_gpus, pcie, pcie_latency
-    else:
-        domain, rate, near = gpu.domain_gpus, gpu.link_bytes_per_second, latency
-    inside_node = domain < hardware.node_gpus and num_gpus <= hardware.node_gpus
+def links(gpu: Gpu, hardware: Hardware) -> Links:
+    """The fast domain of a GPU and what joins domains: PCIe inside a node, the network beyond."""
+    fabric = gpu.domain_gpus > 1
     return Links(
-        domain_gpus=domain,
-        domain_bytes_per_second=rate * efficiency,
-        domain_latency_seconds=near,
-        network_bytes_per_second=(pcie if inside_node else hardware.network_bytes_per_second) * efficiency,
-        network_latency_seconds=pcie_latency if inside_node else hardware.network_latency_seconds,
+        domain_gpus=gpu.domain_gpus if fabric else hardware.node_gpus,
+        fabric=fabric,
+        in_network=fabric and gpu.domain_gpus > 2 and gpu.architecture in hardware.in_network,
+        link_bytes_per_second=gpu.link_bytes_per_second,
+        pcie_bytes_per_second=gpu.pcie_bytes_per_second if fabric else gpu.link_bytes_per_second,
+        node_gpus=hardware.node_gpus,
+        network_bytes_per_second=hardware.network_bytes_per_second,
+        network_latency_seconds=hardware.network_latency_seconds,
+        network_efficiency=hardware.network_efficiency,
     )
 
 
-def machine(scenario: ServingScenario, num_gpus: int) -> Machine:
-    """The GPU at the efficiencies of the engine, or at those set by hand."""
-    engine = scenario.engine
-    compute = scenario.compute_efficiency
-    bandwidth = scenario.bandwidth_efficiency
+def machine(scenario: ServingScenario, formats: Formats) -> Machine:
+    """The GPU as the engine uses it: curves of its kernels, calibrated coefficients, or what was set by hand."""
+    gpu, engine, hardware = scenario.gpu, scenario.engine, scenario.hardware
+    generations = hardware.generations
+    pcie = f"{gpu.architecture} pcie" if gpu.domain_gpus == 1 else gpu.architecture
+    names = generations.get(pcie) or generations.get(gpu.architecture) or generations["other"]
+    found = scenario.efficiency.coefficients(engine, gpu, formats)
+    if scenario.step_overhead_ms is not None:
+        found = replace(found, step_seconds=scenario.step_overhead_ms / 1000)
+    if scenario.compute_efficiency is not None:
+        found = replace(found, matrix_compute=1.0)
+    if scenario.bandwidth_efficiency is not None:
+        found = replace(found, matrix_memory=1.0)
     return Machine(
-        gpu=scenario.gpu,
-        links=links(scenario.gpu, engine, scenario.hardware, num_gpus),
-        compute_efficiency=compute or engine.compute_efficiency,
-        narrow_compute_efficiency=compute or engine.narrow_compute_efficiency,
-        attention_efficiency=compute or engine.attention_efficiency,
-        bandwidth_efficiency=bandwidth or engine.bandwidth_efficiency,
-        cache_bandwidth_efficiency=bandwidth or engine.cache_bandwidth_efficiency,
+        gpu=gpu,
+        chip=Chip(
+            peaks=gpu.peak_flops_per_second,
+            bytes_per_second=gpu.memory_bandwidth_bytes_per_second,
+            multiprocessors=gpu.multiprocessors,
+        ),
+        links=links(gpu, hardware),
+        library=library(scenario.curves, names, engine),
+        coefficients=found,
+        compute_efficiency=scenario.compute_efficiency,
+        bandwidth_efficiency=scenario.bandwidth_efficiency,
+    )
+
+
+def workload(scenario: ServingScenario) -> Workload:
+    arrival = scenario.arrival
+    return Workload(
+        input_tokens=float(scenario.input_tokens),
+        output_tokens=float(scenario.output_tokens),
+        mode="static" if arrival == "closed" and not scenario.engine.continuous else arrival,
+        concurrency=scenario.concurrency,
+        request_rate=scenario.request_rate,
+        waves=scenario.waves or inf,
+        length_spread=scenario.length_spread,
+        collapsed_routing=scenario.collapsed_routing,
+        seen_to_run=scenario.seen_to_run,
+    )
+
+
+def switches(scenario: ServingScenario) -> Switches:
+    return Switches(
+        step_tokens=scenario.step_tokens,
+        max_sequences=scenario.sequence_limit,
+        chunked_prefill=scenario.chunks_prefill,
+        cuda_graphs=scenario.uses_graphs,
+        fused_attention=scenario.fused_attention != "off",
+        expert_imbalance=scenario.hardware.expert_imbalance,
+    )
+
+
+def scheduler(scenario: ServingScenario) -> Scheduler:
+    engine = scenario.engine
+    return Scheduler(
+        prefill_first=float(engine.prefill_first),
+        whole_prompts=0.0 if scenario.chunks_prefill else 1.0,
+        gang=engine.gang_prompts,
+        gang_tokens=float(engine.whole_prompt_tokens),
     )
 
 
@@ -165,6 +195,7 @@ def formats_of(scenario: ServingScenario) -> Formats:
         activations=scenario.activation_precision,
         kv_cache=scenario.kv_precision,
         value_cache=scenario.value_precision,
+        cache_follows_weights=scenario.engine.cache_follows_weights,
     )
 
 
@@ -179,6 +210,7 @@ def memory_plan(scenario: ServingScenario, layout: Layout, formats: Formats) -> 
         reserved_bytes=scenario.hardware.driver_bytes,
         utilization=scenario.utilization,
         step_tokens=scenario.step_tokens,
+        max_sequences=scenario.sampled_sequences,
         runtime_bytes=None if runtime is None else runtime * GIB,
         shared_prefix_tokens=min(scenario.shared_prefix_tokens, scenario.input_tokens - 1),
     )
@@ -186,7 +218,7 @@ def memory_plan(scenario: ServingScenario, layout: Layout, formats: Formats) -> 
 
 def sequences_per_replica(scenario: ServingScenario, plan: MemoryPlan) -> int:
     """Sequences whose cache is held at once: those asked for, at most the engine's limit; saturated: what fits."""
-    slots = scenario.engine.max_sequences(scenario.gpu)
+    slots = scenario.sequence_limit
     if scenario.concurrency is None:
         length = scenario.input_tokens + scenario.output_tokens
         return max(1, min(slots, plan.most_sequences(length)))

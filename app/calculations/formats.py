@@ -82,9 +82,19 @@ def own_peak(model: Model, name: str) -> str:
 
 
 def resolve(
-    model: Model, gpu: Gpu, *, weights: str, activations: str, kv_cache: str, value_cache: str = "auto"
+    model: Model,
+    gpu: Gpu,
+    *,
+    weights: str,
+    activations: str,
+    kv_cache: str,
+    value_cache: str = "auto",
+    cache_follows_weights: bool = False,
 ) -> Formats:
-    """What "auto" means for a model on a GPU; InvalidInput where the chip lacks what was asked for."""
+    """What "auto" means for a model on a GPU; InvalidInput where the chip lacks what was asked for.
+
+    `cache_follows_weights`: the engine quantises to fp8 or nvfp4 with a cache in fp8.
+    """
     sixteen = gpu.sixteen_bit
     stored = model.checkpoint_precision if weights == "auto" else weights
     if weights == "auto" and PRECISIONS[stored].bits >= 16:
@@ -117,7 +127,8 @@ def resolve(
     wide = PRECISIONS["fp32"] if stored == "fp32" else PRECISIONS[sixteen if sixteen != "fp32" else "fp16"]
     if not gpu.supports(wide.peak):
         wide = PRECISIONS["fp32"]
-    cached = wide.name if kv_cache == "auto" else kv_cache
+    follows = cache_follows_weights and not published and multiplied.name in ("fp8", "nvfp4")
+    cached = ("fp8" if follows else wide.name) if kv_cache == "auto" else kv_cache
     return Formats(
         weights=stored_format,
         activations=multiplied,

@@ -15,7 +15,7 @@ from app.calculations.errors import InvalidInput
 class Input:
     """One question to the user. `kind` is "integer", "number", "choice", "flag" or "name".
 
-    A "name" is looked up in the catalogue named by `catalogue` ("models", "gpus", "engines").
+    A "name" is looked up in the catalogue named by `catalogue` ("models", "gpus", "engines", "grids").
     `words` are accepted beside a number ("auto", "saturated"). A default of None means automatic.
     """
 
@@ -34,6 +34,11 @@ class Input:
     placeholder: str = ""
 
     @property
+    def may_be_custom(self) -> bool:
+        """Whether the word custom stands for something described by hand."""
+        return self.catalogue in ("models", "gpus")
+
+    @property
     def allowed(self) -> str:
         """What is accepted, in words."""
         if self.choices:
@@ -41,7 +46,7 @@ class Input:
         if self.kind == "flag":
             return "true or false"
         if self.kind == "name":
-            return f"a name of the {self.catalogue} list, or custom" if self.catalogue else "a name"
+            return f"a name of the {self.catalogue} list{', or custom' if self.may_be_custom else ''}"
         number = "a whole number" if self.kind == "integer" else "a number"
         limits = f"{number} from {self.minimum:,} to {self.maximum:,}"
         if self.unit:

@@ -213,6 +213,7 @@ def plan(
     reserved_bytes: float,
     utilization: float,
     step_tokens: int,
+    max_sequences: int | None = None,
     runtime_bytes: float | None = None,
     shared_prefix_tokens: int = 0,
 ) -> MemoryPlan:
@@ -230,7 +231,7 @@ def plan(
             layout,
             formats,
             step_tokens=step_tokens,
-            sampler_rows=engine.max_sequences(gpu),
+            sampler_rows=max_sequences or engine.max_sequences(gpu),
             sampler_copies=engine.sampler_copies,
         ),
         runtime=sum(runtime_terms(engine, layout.num_gpus).values()) if runtime_bytes is None else runtime_bytes,

@@ -46,7 +46,7 @@ def offload(best: LayoutEstimate, cpu_bytes_per_second: float) -> Offload | None
         gpu_layers += 1
     ends = sum(tensor_bytes(t, plan.layout, plan.formats) for t in (*plan.model.embedding, *plan.model.head))
     head = sum(tensor_bytes(t, plan.layout, plan.formats) for t in plan.model.head) or ends
-    on_gpu = decode_seconds(plan, best.machine, sequences, context, best.step_seconds).total
+    on_gpu = decode_seconds(plan, best.machine, sequences, context).total
     share = sum(read[:gpu_layers]) / (sum(read) + head)
     return Offload(
         gpu_layers=gpu_layers,

@@ -6,19 +6,40 @@ sequences and contexts may be arrays.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from app.calculations.architecture import Attention, Experts, LatentAttention, Layer, Model, Recurrent, Tensor
-from app.calculations.arrays import Numbers, larger, where
+from app.calculations.architecture import (
+    Attention,
+    Block,
+    Experts,
+    FeedForward,
+    LatentAttention,
+    Layer,
+    Model,
+    Recurrent,
+    Tensor,
+)
+from app.calculations.arrays import Numbers, larger, smaller
 from app.calculations.formats import Formats
 from app.calculations.kv_cache import layer_cache_bytes
 from app.calculations.parallelism import Layout
+from app.calculations.precision import Precision
 from app.calculations.weights import tensor_bytes
 
 #: FLOPs per state element and token of a recurrent layer: decay, outer-product update and read-out, two each
 #: (Mamba-2, arXiv:2405.21060, section 6).
 RECURRENT_FLOPS_PER_STATE_ELEMENT = 6
+
+#: Norm with residual reads the stream and the residual and writes both.
+SMALL_STREAMS = 4
+#: Kernels that pass over the logits: scale or penalise, softmax or arg-max, draw.
+SAMPLING_PASSES = 3
+FP32_BYTES = 4
+#: Passes over the score matrix where attention is not fused: write, mask, softmax (read, write), read.
+SCORE_PASSES = 5
+#: fp8 with one fp32 scale per block of 128 x 128 (DeepSeek-V3, arXiv:2412.19437, section 3.3).
+BLOCK_SCALE_BITS, BLOCK_ELEMENTS = 32, 128 * 128
 
 COMPONENT = {
     "attention": "attention_projections",
@@ -35,18 +56,19 @@ COMPONENT = {
 class Operator:
     """`count` equal operators of one pass on one GPU.
 
-    `peak` names the format multiplied in; `traffic` is "weights" or "cache", which reach different shares of the
-    memory bandwidth. A collective has `message_bytes` over `group` GPUs instead.
+    `flops` and `bytes` are what the arithmetic needs; `peak` names the format multiplied in. `kernel` and `format`
+    choose the curve of `kernels.py` that times it from `shape`. A collective has `message_bytes` over `group` GPUs.
     """
 
     name: str
     component: str
+    kernel: str
+    format: str = "bf16"
     count: int = 1
     flops: Numbers = 0.0
     bytes: Numbers = 0.0
     peak: str = ""
-    traffic: str = "weights"
-    collective: str = ""
+    shape: Mapping[str, Numbers] = field(default_factory=dict, hash=False)
     message_bytes: Numbers = 0.0
     group: int = 1
 
@@ -55,16 +77,44 @@ class Operator:
 class Pass:
     """What one step computes on one replica: `new_tokens` per sequence after `cached_tokens`, `sequences` of them.
 
-    One row per sequence goes through lm_head: serving needs the logits of the last position only.
+    `beside` are other sequences of the same step: prompts that are prefilled while others decode. One row per
+    sequence goes through lm_head: serving needs the logits of the last position only.
     """
 
     sequences: Numbers
     new_tokens: Numbers
     cached_tokens: Numbers
+    beside: tuple[Pass, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Pass, ...]:
+        """The groups of equal sequences."""
+        return (self, *self.beside)
 
     @property
     def tokens(self) -> Numbers:
-        return self.sequences * self.new_tokens
+        return sum(part.sequences * part.new_tokens for part in self.parts)
+
+    @property
+    def rows(self) -> Numbers:
+        """Sequences of all groups: rows of the logits."""
+        return sum(part.sequences for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What of the requests and switches changes operators.
+
+    `collapsed_routing`: dummy weights send every token to the same experts. `expert_imbalance`: pairs on the fullest
+    rank over the mean, where experts are dealt over ranks.
+    """
+
+    collapsed_routing: bool = False
+    expert_imbalance: float = 1.2
+    fused_attention: bool = True
+
+
+DEFAULT_TRAFFIC = Traffic()
 
 
 def attended_pairs(new_tokens: Numbers, cached_tokens: Numbers, window: int | None) -> Numbers:
@@ -86,172 +136,285 @@ def experts_touched(num_experts: int, experts_per_token: int, tokens: Numbers) -
     return num_experts * (1 - (1 - experts_per_token / num_experts) ** tokens)
 
 
-def forward_operators(model: Model, layout: Layout, formats: Formats, work: Pass) -> Iterator[Operator]:
+def forward_operators(
+    model: Model, layout: Layout, formats: Formats, work: Pass, traffic: Traffic = DEFAULT_TRAFFIC
+) -> Iterator[Operator]:
     """The operators of one pass over the whole model, all pipeline stages one after the other."""
     for layer, count in model.layer_counts:
-        yield from _layer_operators(layer, count, model, layout, formats, work)
+        yield from _layer_operators(layer, count, model, layout, formats, work, traffic)
     yield from _head_operators(model, layout, formats, work)
     if layout.pp > 1:
         yield Operator(
             name="pipeline hop",
             component="network",
+            kernel="point_to_point",
             count=layout.pp - 1,
-            collective="point_to_point",
             message_bytes=work.tokens * model.hidden_size * formats.wide.bytes_per_element,
             group=layout.tp * layout.pp,
         )
 
 
 def _layer_operators(
-    layer: Layer, count: int, model: Model, layout: Layout, formats: Formats, work: Pass
+    layer: Layer, count: int, model: Model, layout: Layout, formats: Formats, work: Pass, traffic: Traffic
 ) -> Iterator[Operator]:
     activation = formats.wide.bytes_per_element
+    stream = work.tokens * model.hidden_size * activation
     for block in layer.blocks:
         if isinstance(block, Experts):
-            yield from _experts_operators(block, count, model, layout, formats, work)
+            yield from _experts_operators(block, count, model, layout, formats, work, traffic)
         else:
-            yield from _linear_operators(block.tensors, count, layout, formats, work.tokens)
+            yield from linear_operators(block.tensors, count, layout, formats, work.tokens)
         if isinstance(block, Attention | LatentAttention):
-            yield _scores_operator(block, Layer((block,)), count, layout, formats, work)
+            for part in work.parts:
+                yield _scores_operator(block, count, layout, formats, part, traffic)
         elif isinstance(block, Recurrent):
-            yield _recurrent_operator(block, Layer((block,)), count, layout, formats, work)
+            for part in work.parts:
+                yield _recurrent_operator(block, count, layout, formats, part)
+        yield _small_operator(block, count, stream, layout, work.tokens * activation)
         if layout.tp > 1 and not (isinstance(block, Experts) and layout.ep > layout.tp):
             yield Operator(
                 name="all-reduce",
                 component="network",
+                kernel="all_reduce",
                 count=count,
-                collective="all_reduce",
-                message_bytes=work.tokens * model.hidden_size * activation,
+                message_bytes=stream,
                 group=layout.tp,
             )
 
 
-def _linear_operators(
+def _small_operator(block: Block, count: int, stream: Numbers, layout: Layout, token_bytes: Numbers) -> Operator:
+    """Norm with residual (reads two, writes two), and the activation between the matrices of an MLP."""
+    inner = block.width * (3 if block.gated else 2) / layout.tp if isinstance(block, FeedForward) else 0
+    moved = SMALL_STREAMS * stream + inner * token_bytes
+    return Operator(
+        name="norms and activations",
+        component="elementwise",
+        kernel="elementwise",
+        count=count,
+        bytes=moved,
+        shape={"kernels": 2.0 if inner else 1.0, "moved": moved},
+    )
+
+
+def product_format(stored: Precision, peak: str, *, blocks: bool) -> str:
+    """The curve of a matrix product: by what is multiplied, and for 16-bit products by how weights are stored.
+
+    `blocks`: the checkpoint's own fp8, which may have a scale per block.
+    """
+    if peak == "fp8":
+        return (
+            "fp8_block"
+            if blocks and stored.scale_bits == BLOCK_SCALE_BITS and stored.block == BLOCK_ELEMENTS
+            else "fp8"
+        )
+    if peak == "int8":
+        return "int8"
+    if peak == "fp4":
+        return "nvfp4"
+    if stored.bits < 6:
+        return "int4"
+    return "int8_wo" if stored.bits < 16 else "bf16"
+
+
+def linear_operators(
     tensors: tuple[Tensor, ...], count: int, layout: Layout, formats: Formats, tokens: Numbers
 ) -> Iterator[Operator]:
-    """The matrix products of a block, one operator per component and format."""
-    products: dict[tuple[str, str], list[Tensor]] = {}
+    """The matrix products of a block; those with the same input (Q, K, V; gate and up) run as one."""
+    products: dict[tuple[str, str, str, float], list[Tensor]] = {}
     for tensor in tensors:
         if tensor.kind == "linear" and tensor.group != "expert":
-            products.setdefault((COMPONENT[tensor.group], formats.multiplied(tensor)), []).append(tensor)
-    for (component, peak), members in products.items():
-        elements = sum(tensor.params_per_rank(layout.tp) for tensor in members)
+            peak = formats.multiplied(tensor)
+            form = product_format(formats.stored(tensor), peak, blocks=formats.published)
+            key = (COMPONENT[tensor.group], form, peak, local_shape(tensor, layout)[1])
+            products.setdefault(key, []).append(tensor)
+    for (component, form, peak, inner), members in products.items():
+        columns = sum(local_shape(tensor, layout)[0] * tensor.copies for tensor in members)
         moved = sum(tensor_bytes(tensor, layout, formats) for tensor in members)
-        passing = sum(sum(tensor.shape) for tensor in members) / layout.tp * formats.wide.bytes_per_element
         yield Operator(
-            name=component.replace("_", " "),
+            name=" + ".join(short_name(tensor.name) for tensor in members),
             component=component,
+            kernel="matrix_product",
+            format=form,
             count=count,
-            flops=2 * elements * tokens,
-            bytes=moved + passing * tokens,
+            flops=2 * columns * inner * tokens,
+            bytes=moved + (columns + inner) * tokens * formats.wide.bytes_per_element,
             peak=peak,
+            shape={"rows": tokens, "columns": columns, "inner": inner, "weight_bytes": moved},
         )
 
 
+def local_shape(tensor: Tensor, layout: Layout) -> tuple[float, float]:
+    """(outputs, inputs) of a linear tensor on the most loaded tensor-parallel rank."""
+    share = -(-tensor.split_units // layout.tp) / tensor.split_units
+    outputs, inputs = tensor.shape
+    return (outputs * share, inputs) if tensor.split_axis == 0 else (outputs, inputs * share)
+
+
+def short_name(name: str) -> str:
+    """A tensor's name without its module path and "_proj"."""
+    return name.removesuffix(".weight").rsplit(".", 1)[-1].removesuffix("_proj")
+
+
 def _experts_operators(
-    block: Experts, count: int, model: Model, layout: Layout, formats: Formats, work: Pass
+    block: Experts, count: int, model: Model, layout: Layout, formats: Formats, work: Pass, traffic: Traffic
 ) -> Iterator[Operator]:
     """Router and shared experts like any product; of the routed experts only those touched are read.
 
     With ep > tp the experts serve the tokens of all replicas that share them.
     """
-    yield from _linear_operators(block.tensors, count, layout, formats, work.tokens)
+    yield from linear_operators(block.tensors, count, layout, formats, work.tokens)
     routed = [t for t in block.tensors if t.group == "expert" and t.kind == "linear"]
     replicas = max(layout.ep // layout.tp, 1)
     tokens = work.tokens * replicas
-    touched = experts_touched(block.num_experts, block.experts_per_token, tokens) / block.num_experts
-    elements = sum(t.params / t.copies for t in routed) * block.experts_per_token / layout.expert_shards
-    passing = sum(sum(t.shape) for t in routed) * block.experts_per_token / layout.expert_shards
+    local = block.num_experts / layout.ep
+    if traffic.collapsed_routing:
+        touched = smaller(block.experts_per_token / layout.ep + 0.0 * tokens, local)
+    else:
+        touched = experts_touched(block.num_experts, block.experts_per_token, tokens) / layout.ep
+    pairs = tokens * block.experts_per_token / layout.ep
+    one = sum(t.params / t.copies for t in routed) / layout.expert_tensor_parallel
+    one_bytes = sum(tensor_bytes(t, layout, formats) for t in routed) / local
+    width = block.width / layout.expert_tensor_parallel
+    peak = formats.multiplied(routed[0])
+    stored = formats.stored(routed[0])
+    busiest = pairs * (traffic.expert_imbalance if layout.ep > 1 else 1.0)
     activation = formats.wide.bytes_per_element
     yield Operator(
         name="experts",
         component="experts",
+        kernel="experts",
+        format="mxfp4" if stored.name == "mxfp4" else product_format(stored, peak, blocks=formats.published),
         count=count,
-        flops=2 * elements * tokens,
-        bytes=touched * sum(tensor_bytes(t, layout, formats) for t in routed) + passing * tokens * activation,
-        peak=formats.multiplied(routed[0]),
+        flops=2 * one * pairs,
+        bytes=touched * one_bytes + 2 * pairs * (model.hidden_size + width) * activation,
+        peak=peak,
+        shape={
+            "pairs": pairs,
+            "busiest": busiest,
+            "touched": touched,
+            "elements": one,
+            "weight_bytes": one_bytes,
+            "hidden": model.hidden_size,
+            "width": width,
+            "all_pairs": tokens * block.experts_per_token,
+        },
     )
     if layout.ep > layout.tp:
         yield Operator(
             name="expert dispatch and combine",
             component="network",
+            kernel="all_to_all",
             count=2 * count,
-            collective="all_to_all",
             message_bytes=work.tokens / layout.tp * block.experts_per_token * model.hidden_size * activation,
             group=layout.ep,
         )
 
 
 def _scores_operator(
-    block: Attention | LatentAttention, alone: Layer, count: int, layout: Layout, formats: Formats, work: Pass
+    block: Attention | LatentAttention, count: int, layout: Layout, formats: Formats, work: Pass, traffic: Traffic
 ) -> Operator:
     """Scores and weighted values: 2 pairs heads (key width + value width) FLOPs; the cache is read once.
 
     MLA decodes on the latent itself (absorbed projections, DeepSeek-V2 section 2.1.2) and prefills on expanded
     heads. A sparse indexer attends to its top-k only.
     """
+    latent = isinstance(block, LatentAttention)
     heads = -(-block.num_heads // layout.tp)
-    limit = block.window if isinstance(block, Attention) else None
-    pairs = attended_pairs(work.new_tokens, work.cached_tokens, limit or block.index_topk)
+    kv_heads = 1 if isinstance(block, LatentAttention) else -(-block.num_kv_heads // layout.tp)
+    limit = (None if isinstance(block, LatentAttention) else block.window) or block.index_topk
+    pairs = attended_pairs(work.new_tokens, work.cached_tokens, limit)
+    decode = work.new_tokens <= 1
     if isinstance(block, LatentAttention):
         absorbed = 2 * block.kv_lora_rank + block.rope_dim
         expanded = block.nope_dim + block.rope_dim + block.value_dim
-        flops = 2 * pairs * heads * where(work.new_tokens <= 1, absorbed, expanded)
+        width: float = absorbed if decode else expanded
+        flops = 2 * pairs * heads * width
     else:
-        flops = 2 * pairs * heads * (block.head_dim + block.value_dim) * (not block.cross)
+        width = (block.head_dim + block.value_dim) / 2
+        flops = 4 * pairs * heads * width * (not block.cross)
     if block.index_topk:
         searched = attended_pairs(work.new_tokens, work.cached_tokens, None)
         flops = flops + 2 * searched * block.index_heads * block.index_dim
     context = work.cached_tokens + work.new_tokens
-    read = layer_cache_bytes(alone, context, layout, formats)
+    attended = context if limit is None else smaller(context, limit)
+    cached = layer_cache_bytes(Layer((block,)), context, layout, formats)
     passing = work.new_tokens * heads * block.value_dim * 2 * formats.wide.bytes_per_element
+    shape = {"sequences": work.sequences, "heads": heads, "width": width}
+    if decode:
+        shape |= {"context": attended, "cache_bytes": cached * work.sequences}
+    else:
+        shape |= {"new_tokens": work.new_tokens, "pairs": pairs}
+    if not latent:
+        shape["kv_heads"] = kv_heads
+    narrow = formats.kv_cache.bits <= 8
+    attention_format = ("fp8" if narrow else "bf16") if decode or latent else ("narrow" if narrow else "bf16_bf16")
+    yields_fused = traffic.fused_attention or decode
     return Operator(
-        name="attention scores",
+        name="attention",
         component="attention_scores",
+        kernel=("latent_" if latent else "") + ("decode" if decode else "prefill") + ("" if latent else "_attention"),
+        format=attention_format,
         count=count,
         flops=flops * work.sequences,
-        bytes=(read + passing) * work.sequences,
+        bytes=(cached + passing) * work.sequences
+        + (0.0 if yields_fused else SCORE_PASSES * pairs * heads * work.sequences * formats.wide.bytes_per_element),
         peak=formats.wide.peak,
-        traffic="cache",
+        shape=shape | ({} if yields_fused else {"score_bytes": SCORE_PASSES * pairs * heads * work.sequences * 2}),
     )
 
 
-def _recurrent_operator(
-    block: Recurrent, alone: Layer, count: int, layout: Layout, formats: Formats, work: Pass
-) -> Operator:
+def _recurrent_operator(block: Recurrent, count: int, layout: Layout, formats: Formats, work: Pass) -> Operator:
     """State update: the state of each sequence is read and written once per pass."""
     share = -(-block.heads // layout.tp) / block.heads
+    flops = RECURRENT_FLOPS_PER_STATE_ELEMENT * block.state_elements * share * work.sequences * work.new_tokens
+    moved = 2 * layer_cache_bytes(Layer((block,)), 0.0, layout, formats) * work.sequences
     return Operator(
         name="state update",
         component="state_space",
+        kernel="recurrent_decode" if work.new_tokens <= 1 else "recurrent_prefill",
         count=count,
-        flops=RECURRENT_FLOPS_PER_STATE_ELEMENT * block.state_elements * share * work.tokens,
-        bytes=2 * layer_cache_bytes(alone, 0.0, layout, formats) * work.sequences,
+        flops=flops,
+        bytes=moved,
         peak=formats.wide.peak,
-        traffic="cache",
+        shape={"flops": flops, "moved": moved, "longest": work.new_tokens},
     )
 
 
 def _head_operators(model: Model, layout: Layout, formats: Formats, work: Pass) -> Iterator[Operator]:
-    """lm_head for the last position of each sequence; a tied head multiplies by the embedding table."""
+    """lm_head for the last position of each sequence (a tied head multiplies by the embedding table), and sampling."""
     tables = [t for t in model.head if t.group == "lm_head" and t.kind == "linear"]
     if not tables:
         tables = [t for t in model.embedding if t.kind == "table" and t.shape[0] == model.vocab_size]
     for table in tables:
         elements = table.params_per_rank(layout.tp)
+        weight_bytes = elements * formats.stored(table).bytes_per_element
+        inner = min(table.shape)
+        peak = formats.multiplied(table)
         yield Operator(
             name="lm_head",
             component="lm_head",
-            flops=2 * elements * work.sequences,
-            bytes=elements * formats.stored(table).bytes_per_element
-            + work.sequences * (sum(table.shape) / layout.tp) * formats.wide.bytes_per_element,
-            peak=formats.multiplied(table),
+            kernel="matrix_product",
+            format=product_format(formats.stored(table), peak, blocks=False),
+            flops=2 * elements * work.rows,
+            bytes=weight_bytes + work.rows * (sum(table.shape) / layout.tp) * formats.wide.bytes_per_element,
+            peak=peak,
+            shape={"rows": work.rows, "columns": elements / inner, "inner": inner, "weight_bytes": weight_bytes},
         )
+    moved = SAMPLING_PASSES * work.rows * model.vocab_size * FP32_BYTES
+    yield Operator(
+        name="sampling",
+        component="elementwise",
+        kernel="elementwise",
+        bytes=moved,
+        shape={"kernels": float(SAMPLING_PASSES), "moved": moved},
+    )
 
 
 def flops_by_component(model: Model, formats: Formats, work: Pass) -> dict[str, Numbers]:
     """FLOPs of a pass over the whole model, by component (no layout: what the arithmetic needs)."""
     totals: dict[str, Numbers] = {}
     for operator in forward_operators(model, Layout(), formats, work):
+        if operator.component == "elementwise":
+            continue
         totals[operator.component] = totals.get(operator.component, 0.0) + operator.count * operator.flops
     return totals

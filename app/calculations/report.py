@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from app.calculations import cost
-from app.calculations.energy import joules_per_token
+from app.calculations.energy import joules_per_token, kilowatt_hours_per_million, site_watts, watt_hours_per_request
 from app.calculations.estimate import Estimate, LayoutEstimate
 from app.calculations.explanation import layout_reason, strategy, verdict, warnings
 from app.calculations.memory import UNLIMITED, block_working_bytes, runtime_terms
@@ -17,10 +18,19 @@ from app.calculations.roofline import Seconds
 from app.calculations.uncertainty import METRIC_CLASS, Spread, spread
 
 MILLISECONDS = 1000.0
+KILO = 1000.0
 GIGA = 1e9
 
+#: A value with its range: "value", "low", "high", each a number or null.
+Quantity = dict[str, float | None]
 
-def quantity(value: float | None, spread: Spread | None = None) -> dict[str, float | None]:
+
+def each(found: Quantity, convert: Callable[[float], float]) -> Quantity:
+    """The quantity with its value and its range converted alike."""
+    return {name: None if value is None else convert(value) for name, value in found.items()}
+
+
+def quantity(value: float | None, spread: Spread | None = None) -> Quantity:
     """A value with its range; the range is null for what is exact or was never measured."""
     if value is None or not math.isfinite(value):
         return {"value": None, "low": None, "high": None}
@@ -33,6 +43,7 @@ def results(found: Estimate) -> dict[str, Any]:
     best = found.best
     scenario = best.scenario
     model, gpu = scenario.model, scenario.gpu
+    speed = speed_results(best)
     return {
         "fits": best.fits,
         "verdict": verdict(found),
@@ -65,7 +76,8 @@ def results(found: Estimate) -> dict[str, Any]:
             "requested": "saturated" if scenario.concurrency is None else scenario.concurrency,
             "running": best.speed.running if best.speed else 0,
         },
-        **speed_results(best),
+        **speed,
+        **energy_results(best, power=speed["power_w_per_gpu"], energy=speed["energy_j_per_token"]),
         **cost_results(best),
         "flops": flops_results(best),
         "bound": bound_results(best),
@@ -196,6 +208,36 @@ def speed_results(best: LayoutEstimate) -> dict[str, Any]:
         "output_tokens_per_s_per_user": quantity(per_user, tpot_spread.inverse() if tpot_spread else None),
         "energy_j_per_token": quantity(joules, spreads["energy"]),
         "power_w_per_gpu": quantity(watts, spreads["power"]),
+    }
+
+
+def energy_results(best: LayoutEstimate, *, power: Quantity, energy: Quantity) -> dict[str, Any]:
+    """What the site draws, emits and pays for electricity, with the ranges of power and energy. Null where the power
+    is not known; carbon and price also where the region or the price of electricity is not."""
+    scenario = best.scenario
+    pue, grid, usd = scenario.pue, scenario.region, scenario.electricity_usd_per_kwh
+    watts = each(power, lambda value: site_watts(value, best.layout.num_gpus, pue))
+    kwh = each(energy, lambda value: kilowatt_hours_per_million(value, pue))
+    return {
+        "power_w_total": watts,
+        "energy_wh_per_request": each(energy, lambda value: watt_hours_per_request(value, scenario.output_tokens, pue)),
+        "kwh_per_million_output_tokens": kwh,
+        "gco2_per_million_output_tokens": (
+            quantity(None) if grid is None else each(kwh, lambda value: value * grid.grams_per_kilowatt_hour)
+        ),
+        "electricity_usd_per_hour": quantity(None) if usd is None else each(watts, lambda value: value / KILO * usd),
+        "electricity_usd_per_million_output_tokens": (
+            quantity(None) if usd is None else each(kwh, lambda value: value * usd)
+        ),
+        "grid": grid
+        and {
+            "slug": grid.slug,
+            "name": grid.name,
+            "gco2_per_kwh": grid.grams_per_kilowatt_hour,
+            "year": grid.year,
+            "basis": grid.basis,
+            "source": grid.source,
+        },
     }
 
 

@@ -2,45 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from app.calculations import kernels
 from app.calculations.accelerator import Gpu
 from app.calculations.arrays import Numbers, where
-from app.calculations.collectives import Links, all_reduce_seconds, all_to_all_seconds, point_to_point_seconds
+from app.calculations.coefficients import Coefficients
+from app.calculations.collectives import Links, all_to_all_seconds, point_to_point_seconds, reduce_seconds
+from app.calculations.kernel_library import KernelLibrary
+from app.calculations.kernels import Chip, Terms
 from app.calculations.operators import Operator
 
-#: Exponent of the smooth maximum of compute and memory time: overlap is good but not perfect near the ridge.
-SMOOTHNESS = 4
+#: Kernel -> the coefficients that scale its compute and its memory time.
+SCALED_BY = {
+    "matrix_product": ("matrix_compute", "matrix_memory"),
+    "prefill_attention": ("prefill_attention", "prefill_attention"),
+    "latent_prefill": ("prefill_attention", "prefill_attention"),
+    "decode_attention": ("decode_attention", "decode_attention"),
+    "latent_decode": ("decode_attention", "decode_attention"),
+    "experts": ("experts", "experts"),
+    "recurrent_prefill": ("recurrent", "recurrent"),
+    "recurrent_decode": ("recurrent", "recurrent"),
+    "elementwise": ("matrix_memory", "matrix_memory"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A GPU as an engine uses it: peaks times the shares of them that are reached, links, latency per layer."""
+    """A GPU as an engine uses it: curves of its kernels, links, and the calibrated coefficients of the engine on it.
+
+    `compute_efficiency` and `bandwidth_efficiency`, set by hand, replace what the curves of matrix products reach.
+    """
 
     gpu: Gpu
+    chip: Chip
     links: Links
-    compute_efficiency: float
-    narrow_compute_efficiency: float
-    attention_efficiency: float
-    bandwidth_efficiency: float
-    cache_bandwidth_efficiency: float
+    library: KernelLibrary
+    coefficients: Coefficients
+    compute_efficiency: float | None = None
+    bandwidth_efficiency: float | None = None
 
-    def flops_per_second(self, operator: Operator) -> float:
-        peak = self.gpu.peak_flops_per_second[operator.peak]
-        if operator.component == "attention_scores":
-            return peak * self.attention_efficiency
-        wide = operator.peak in ("bf16", "fp16", "tf32")
-        return peak * (self.compute_efficiency if wide else self.narrow_compute_efficiency)
+    def terms(self, operator: Operator) -> Terms:
+        """The parts of an operator's seconds by its kernel's curve, coefficients not yet applied."""
+        constants, form = self.library.constants(operator.kernel, operator.format)
+        shape, chip = operator.shape, self.chip
+        if operator.kernel == "matrix_product":
+            constants = self.by_hand(constants)
+        if operator.kernel in ("prefill_attention", "latent_prefill"):
+            peak = chip.peak("fp8" if form.startswith("fp8") and operator.kernel[0] == "p" else operator.peak)
+        else:
+            peak = chip.peak(operator.peak) if operator.peak else 1.0
+        match operator.kernel:
+            case "matrix_product":
+                return kernels.matrix_product(**shape, peak=peak, chip=chip, c=constants)
+            case "prefill_attention" | "latent_prefill":
+                curve = kernels.prefill_attention if operator.kernel[0] == "p" else kernels.latent_prefill
+                arguments = {name: value for name, value in shape.items() if name != "score_bytes"}
+                found = curve(**arguments, peak=peak, chip=chip, c=constants)
+                return kernels.unfused(found, shape["score_bytes"], chip) if "score_bytes" in shape else found
+            case "decode_attention":
+                return kernels.decode_attention(**shape, peak=peak, chip=chip, c=constants)
+            case "latent_decode":
+                return kernels.latent_decode(**shape, peak=peak, chip=chip, c=constants)
+            case "experts":
+                return kernels.expert_products(**shape, peak=peak, chip=chip, c=constants)
+            case "recurrent_prefill" | "recurrent_decode":
+                return kernels.recurrent_scan(**shape, peak=peak, chip=chip, c=constants)
+        return kernels.elementwise(**shape, chip=chip, c=constants)
 
-    def bytes_per_second(self, operator: Operator) -> float:
-        share = self.cache_bandwidth_efficiency if operator.traffic == "cache" else self.bandwidth_efficiency
-        return self.gpu.memory_bandwidth_bytes_per_second * share
+    def by_hand(self, constants: Mapping[str, float]) -> Mapping[str, float]:
+        if self.compute_efficiency is None and self.bandwidth_efficiency is None:
+            return constants
+        found = dict(constants)
+        if self.compute_efficiency is not None:
+            found |= {"ec": self.compute_efficiency, "q": 0.0}
+        if self.bandwidth_efficiency is not None:
+            found["em"] = self.bandwidth_efficiency
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seconds:
-    """Where the time of a pass goes. `compute` and `memory` each hold the operators that they bind."""
+    """Where the time of a pass goes: busy with arithmetic, with memory, with the network, or launching and waiting.
+
+    An operator's time counts to `compute` or `memory` by which binds it; what only launches kernels or runs on the
+    host counts to `host`.
+    """
 
     compute: Numbers = 0.0
     memory: Numbers = 0.0
@@ -66,29 +114,78 @@ class Seconds:
         return words[max(self.as_dict(), key=lambda name: self.as_dict()[name])]
 
 
-def collective_seconds(operator: Operator, links: Links) -> Numbers:
-    if operator.collective == "all_reduce":
-        return all_reduce_seconds(operator.message_bytes, operator.group, links)
-    if operator.collective == "all_to_all":
-        return all_to_all_seconds(operator.message_bytes, operator.group, links)
-    return point_to_point_seconds(
-        operator.message_bytes, inside_domain=operator.group <= links.domain_gpus, links=links
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """One operator with what its time is made of, coefficients applied; seconds of all its `count` copies."""
+
+    operator: Operator
+    launch: float
+    compute: float
+    memory: float
+    serial: float
+    seconds: float
+    #: Shares of the peak and of the memory bandwidth that the bare FLOPs and bytes reach in that time.
+    compute_efficiency: float | None = None
+    bandwidth_efficiency: float | None = None
+
+    @property
+    def bound_by(self) -> str:
+        parts = {
+            "network": self.seconds if self.operator.component == "network" else 0.0,
+            "compute": self.compute,
+            "memory": self.memory,
+            "launch": self.launch + self.serial,
+        }
+        return max(parts, key=lambda name: parts[name])
+
+
+def collective_seconds(operator: Operator, machine: Machine) -> Numbers:
+    if operator.kernel == "all_reduce":
+        return reduce_seconds(operator.message_bytes, operator.group, machine.links, machine.library)
+    if operator.kernel == "all_to_all":
+        return all_to_all_seconds(operator.message_bytes, operator.group, machine.links, machine.library)
+    inside = operator.group <= machine.links.domain_gpus
+    return point_to_point_seconds(operator.message_bytes, inside_domain=inside, links=machine.links)
+
+
+def network_coefficient(operator: Operator, machine: Machine) -> str:
+    """Which coefficient scales a collective: that of a GPU fabric, or that of PCIe and network."""
+    fabric = machine.links.fabric and operator.group <= machine.links.domain_gpus
+    return "network" if fabric else "slow_network"
+
+
+def timed(operator: Operator, machine: Machine) -> Timed:
+    """An operator's seconds on a machine."""
+    x = machine.coefficients
+    count = operator.count
+    if operator.component == "network":
+        factor = getattr(x, network_coefficient(operator, machine))
+        seconds = count * collective_seconds(operator, machine) * factor
+        return Timed(operator=operator, launch=0.0, compute=0.0, memory=0.0, serial=0.0, seconds=seconds)
+    terms = machine.terms(operator)
+    by_compute, by_memory = SCALED_BY[operator.kernel]
+    launch = count * terms.launch * x.launch
+    compute = count * terms.compute * getattr(x, by_compute)
+    memory = count * terms.memory * getattr(x, by_memory)
+    serial = count * terms.serial * getattr(x, by_memory)
+    seconds = launch + kernels.smooth_maximum(compute, memory, terms.smoothness) + serial
+    return Timed(operator=operator, launch=launch, compute=compute, memory=memory, serial=serial, seconds=seconds)
 
 
 def pass_seconds(operators: Iterable[Operator], machine: Machine, host_seconds: Numbers) -> Seconds:
-    """Operators run one after the other; each takes the smooth maximum of its compute and its memory time."""
+    """Operators run one after the other; `host_seconds` come on top."""
     compute: Numbers = 0.0
     memory: Numbers = 0.0
     network: Numbers = 0.0
+    host: Numbers = host_seconds
     for operator in operators:
-        if operator.collective:
-            network = network + operator.count * collective_seconds(operator, machine.links)
+        one = timed(operator, machine)
+        if operator.component == "network":
+            network = network + one.seconds
             continue
-        by_flops = operator.flops / machine.flops_per_second(operator)
-        by_bytes = operator.bytes / machine.bytes_per_second(operator)
-        both = operator.count * (by_flops**SMOOTHNESS + by_bytes**SMOOTHNESS) ** (1 / SMOOTHNESS)
-        bound = by_flops > by_bytes
-        compute = compute + where(bound, both, 0.0 * both)
-        memory = memory + where(bound, 0.0 * both, both)
-    return Seconds(compute=compute, memory=memory, network=network, host=host_seconds)
+        bound = one.compute > one.memory
+        busy = one.seconds - one.launch
+        compute = compute + where(bound, busy, 0.0 * busy)
+        memory = memory + where(bound, 0.0 * busy, busy)
+        host = host + one.launch
+    return Seconds(compute=compute, memory=memory, network=network, host=host)

@@ -1,17 +1,83 @@
-"""Steps to latency and throughput: a closed loop of C requests in flight on a continuously batching engine.
-
-Symbols: C requests in flight per replica, I prompt and L output tokens, p seconds of GPU time that one prompt's
-prefill takes inside a busy server, d seconds of a decode step at batch C without prefill.
-"""
+"""A workload on a layout: the steps it is made of, timed, and what the queue makes of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import inf
 
+from app.calculations import queueing
+from app.calculations.arrays import Numbers, larger, smaller, where
 from app.calculations.engine import Engine
+from app.calculations.kernels import smooth_maximum
 from app.calculations.memory import MemoryPlan
-from app.calculations.operators import Pass, forward_operators
+from app.calculations.operators import Operator, Pass, Traffic, forward_operators
+from app.calculations.queueing import Latency, Scheduler, Steps
 from app.calculations.roofline import Machine, Seconds, pass_seconds
+
+#: Exponent with which the launches of a step without CUDA graphs and its GPU time overlap.
+LAUNCH_OVERLAP = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Requests as they arrive at the whole instance.
+
+    `mode`: "closed" (`concurrency` always in flight; None: as many as run at once), "static" (a batch of
+    `concurrency` starts and ends together) or "open" (Poisson arrivals at `request_rate` per second). `waves`: a
+    closed run sends so many requests per slot (infinite: a steady server). `length_spread` is (longest - shortest) /
+    longest output.
+    """
+
+    input_tokens: float
+    output_tokens: float
+    mode: str = "closed"
+    concurrency: int | None = None
+    request_rate: float | None = None
+    waves: float = inf
+    length_spread: float = 1.0
+    collapsed_routing: bool = False
+    #: Speed is asked for even where the memory estimate says that not one request fits: it was seen to run.
+    seen_to_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """What a planner can turn on an engine; each changes the steps."""
+
+    step_tokens: int
+    max_sequences: int
+    chunked_prefill: bool = True
+    cuda_graphs: bool = True
+    fused_attention: bool = True
+    expert_imbalance: float = 1.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a replica: its pass, the sequences that its host handles, and how many steps it really is."""
+
+    work: Pass
+    sequences: Numbers
+    #: Whether CUDA graphs hold it, so that the host launches no kernels.
+    graph: bool
+    repeats: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPlan:
+    """The steps that a workload's latency is made of, on one replica of a layout."""
+
+    running: int
+    decode: Step
+    alone: Step
+    mixed: Step
+    burst: Step
+    #: Prompts in `mixed` and in `burst`.
+    mixed_prompts: float
+    burst_prompts: float
+    chunks: float
+    fill: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,98 +89,295 @@ class Serving:
     prefill: Seconds
     decode: Seconds
     ttft_seconds: float
+    #: Median TTFT of a steady server.
+    steady_ttft_seconds: float
     #: None for one output token: there is no second one to wait for.
     tpot_seconds: float | None
     e2e_seconds: float
     requests_per_second: float
+    #: Median time between two tokens of a request: of a step without prefill, where most are.
+    median_step_seconds: float
     #: Share of wall time that GPUs spend in prefill.
     prefill_share: float
+    steps: Steps
+    #: The steps that these times are of, and what the queue made of them.
+    planned: StepPlan
+    latency: Latency
 
 
-def step_host_seconds(engine: Engine, sequences: float, num_layers: int, step_seconds: float) -> float:
-    """Scheduler and sampler of one step: fixed, per sequence, and launch latency per layer."""
-    return step_seconds + engine.sequence_seconds * sequences + engine.layer_seconds * num_layers
+def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running: int, pool: float) -> StepPlan:
+    """The steps at `running` sequences per replica, `pool` of them asked for at once.
 
-
-def decode_seconds(
-    plan: MemoryPlan, machine: Machine, sequences: float, context_tokens: float, step_seconds: float
-) -> Seconds:
-    """One token for each of `sequences`, through all stages one after the other."""
-    work = Pass(sequences=sequences, new_tokens=1, cached_tokens=context_tokens)
-    host = step_host_seconds(plan.engine, sequences, plan.model.num_layers, step_seconds)
-    return pass_seconds(forward_operators(plan.model, plan.layout, plan.formats, work), machine, host)
-
-
-def prefill_seconds(
-    plan: MemoryPlan, machine: Machine, prompts: float, input_tokens: float, step_tokens: int, step_seconds: float
-) -> Seconds:
-    """`prompts` whole prompts at once, a shared prefix already cached.
-
-    Each chunk of `step_tokens` beyond the first pays the step's overhead.
+    Pipeline stages work on different micro-batches at once, so a pass holds running / pp sequences.
     """
+    inputs, outputs = workload.input_tokens, workload.output_tokens
     shared = plan.shared_prefix_tokens
-    work = Pass(sequences=prompts, new_tokens=input_tokens - shared, cached_tokens=shared)
-    chunks = max(1.0, prompts * (input_tokens - shared) / step_tokens)
-    host = step_host_seconds(plan.engine, prompts, plan.model.num_layers, step_seconds) * chunks
-    return pass_seconds(forward_operators(plan.model, plan.layout, plan.formats, work), machine, host)
+    fresh = max(inputs - shared, 1.0)
+    budget = float(switches.step_tokens)
+    stages = plan.layout.pp
+    batch = max(1.0, running / stages)
+    per_step = max(1.0, budget / fresh)
+    flow = max(1.0, running / max(outputs, 1.0))
+    mixed_prompts = min(flow, per_step, float(running))
+    burst_prompts = max(1.0, min(float(int(per_step)), pool))
+    decode = Pass(sequences=batch, new_tokens=1.0, cached_tokens=inputs + outputs / 2)
+    one = Pass(sequences=1.0, new_tokens=fresh, cached_tokens=shared)
+    chunks = -(-fresh // budget) if switches.chunked_prefill else 1.0
+    return StepPlan(
+        running=running,
+        decode=Step(work=decode, sequences=batch, graph=switches.cuda_graphs),
+        alone=Step(work=one, sequences=1.0, graph=False, repeats=chunks),
+        mixed=Step(
+            work=replace(decode, beside=(replace(one, sequences=mixed_prompts),)),
+            sequences=batch + mixed_prompts,
+            graph=False,
+            repeats=chunks,
+        ),
+        burst=Step(work=replace(one, sequences=burst_prompts), sequences=burst_prompts, graph=False, repeats=chunks),
+        mixed_prompts=mixed_prompts,
+        burst_prompts=burst_prompts,
+        chunks=float(chunks),
+        fill=min(fresh / budget, 1.0) if switches.chunked_prefill else 1.0,
+    )
 
 
-def closed_loop(
-    plan: MemoryPlan,
-    machine: Machine,
-    *,
-    input_tokens: int,
-    output_tokens: int,
-    concurrency: int | None,
-    step_tokens: int,
-    max_sequences: int,
-    step_seconds: float,
-) -> Serving | None:
-    """Mean latency and throughput with `concurrency` requests always in flight (None: as many as run at once).
+def step_operators(plan: MemoryPlan, step: Step, traffic: Traffic) -> Iterator[Operator]:
+    return forward_operators(plan.model, plan.layout, plan.formats, step.work, traffic)
 
-    Work conservation: between two of its starts a slot sees L - 1 decode steps and C prefills,
-    cycle = h + (L - 1) d + C p. A request's first token waits for the step in progress, its own prefill and the
-    decodes that share its steps, T = h + p1 + (C-1)/C (d chunks + (1/2 + r)(s + p r)) with r = C p / cycle; what is
-    left of the cycle is the other tokens' time, s = (cycle - T) / (L - 1); inside the wait s is taken as
-    d + C p / (L - 1). Requests beyond what memory holds wait:
-    T grows by (C - N) / X (Little's law). Pipeline stages work on different micro-batches at once.
+
+def step_seconds(plan: MemoryPlan, machine: Machine, step: Step, traffic: Traffic) -> Seconds:
+    """A step's time: operators, and the host's work between steps and per sequence. Launching a step's kernels one by
+    one overlaps with the GPU and shows where it takes longer."""
+    gpu = pass_seconds(step_operators(plan, step, traffic), machine, 0.0)
+    return replace(gpu, host=gpu.host + sum(host_terms(plan, machine, step, gpu.total).values()))
+
+
+def host_terms(plan: MemoryPlan, machine: Machine, step: Step, gpu_seconds: Numbers) -> dict[str, Numbers]:
+    """Seconds that the host adds to the `gpu_seconds` of a step, by what for."""
+    x = machine.coefficients
+    terms = {"between steps": x.step_seconds * step.repeats, "sequences": x.sequence_seconds * step.sequences}
+    if not step.graph:
+        launches = x.layer_seconds * plan.model.num_layers * step.repeats
+        terms["launches"] = smooth_maximum(gpu_seconds, launches, LAUNCH_OVERLAP) - gpu_seconds
+    return terms
+
+
+def most_running(plan: MemoryPlan, engine: Engine, workload: Workload, max_sequences: int) -> int:
+    """Requests of one replica that run at once: by memory and by the engine's limit.
+
+    An engine that reserves a request's whole length at its start holds fewer than one that takes blocks as they
+    fill; in a static batch all reach their full length together. An engine without continuous batching runs the
+    batch that it is given or fails.
     """
-    replicas, stages = plan.layout.dp, plan.layout.pp
-    slots = min(plan.most_sequences(input_tokens + output_tokens), max_sequences)
+    whole = plan.most_sequences(int(workload.input_tokens + workload.output_tokens))
+    if whole < 1:
+        if not workload.seen_to_run:
+            return 0
+        return 1 if workload.concurrency is None else max_sequences
+    if not engine.continuous:
+        return max_sequences
+    if workload.mode != "static" and not engine.reserves_whole_length:
+        whole = max(whole, plan.most_sequences(int(workload.input_tokens + workload.output_tokens / 2)))
+    return min(whole, max_sequences)
+
+
+def simulate(
+    plan: MemoryPlan, machine: Machine, workload: Workload, switches: Switches, scheduler: Scheduler
+) -> Serving | None:
+    """Mean latency and throughput of a workload; None where not even one request fits."""
+    slots = most_running(plan, plan.engine, workload, switches.max_sequences)
     if slots < 1:
         return None
-    wanted = slots if concurrency is None else -(-concurrency // replicas)
-    running = min(wanted, slots)
-    steps = output_tokens - 1
-    context = input_tokens + output_tokens / 2
-    decode = decode_seconds(plan, machine, max(1.0, running / stages), context, step_seconds)
-    alone = prefill_seconds(plan, machine, 1, input_tokens, step_tokens, step_seconds)
-    fresh = input_tokens - plan.shared_prefix_tokens
-    together = max(1, min(running, step_tokens // fresh))
-    busy = prefill_seconds(plan, machine, together, input_tokens, step_tokens, step_seconds).total / together / stages
-    first = plan.engine.request_seconds
-    cycle = first + steps * decode.total + alone.total + (running - 1) * busy
-    share = min(running * busy / cycle, 1.0)
-    others = (running - 1) / running
-    chunks = -(-fresh // step_tokens)
-    if steps:
-        step = decode.total + running * busy / steps
-        ttft = first + alone.total + others * (decode.total * chunks + (0.5 + share) * (step + busy * share))
-        tpot = max((cycle - ttft) / steps, decode.total)
-    else:
-        ttft, tpot = cycle, None
-    cycle = ttft + steps * (tpot or 0.0)
-    rate = running * replicas / cycle
-    waiting = max(0, (0 if concurrency is None else concurrency) - running * replicas)
-    ttft += waiting / rate
-    return Serving(
-        running=running * replicas if concurrency is None else min(running * replicas, concurrency),
-        waiting=waiting,
-        prefill=alone,
-        decode=decode,
-        ttft_seconds=ttft,
-        tpot_seconds=tpot,
-        e2e_seconds=ttft + steps * (tpot or 0.0),
-        requests_per_second=rate if concurrency is None else min(rate, rate * concurrency / (wanted * replicas)),
-        prefill_share=share,
+    traffic = traffic_of(workload, switches)
+    if workload.mode == "open":
+        return open_loop(plan, machine, workload, switches, scheduler, traffic, slots)
+    crowd = crowd_of(plan, workload, slots)
+    steps_of = step_plan(plan, workload, switches, crowd.running, crowd.wanted)
+    prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
+    return result(queued(steps, scheduler, workload, crowd), prefill, decode, steps, steps_of, workload, crowd)
+
+
+def traffic_of(workload: Workload, switches: Switches) -> Traffic:
+    return Traffic(
+        collapsed_routing=workload.collapsed_routing,
+        expert_imbalance=switches.expert_imbalance,
+        fused_attention=switches.fused_attention,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowd:
+    """Requests of a replica: wanted at once and running at once; `asked` and `replicas` are of the whole instance."""
+
+    wanted: Numbers
+    running: Numbers
+    asked: Numbers
+    replicas: Numbers
+
+    @property
+    def occupied(self) -> Numbers:
+        """Share of the replicas' places that requests take, where they do not divide evenly."""
+        return smaller(self.asked / (self.wanted * self.replicas), 1.0)
+
+
+def crowd_of(plan: MemoryPlan, workload: Workload, slots: int) -> Crowd:
+    replicas = plan.layout.dp
+    wanted = slots if workload.concurrency is None else -(-workload.concurrency // replicas)
+    running = min(wanted, slots)
+    return Crowd(wanted=wanted, running=running, asked=workload.concurrency or running * replicas, replicas=replicas)
+
+
+def queued(steps: Steps, scheduler: Scheduler, workload: Workload, crowd: Crowd) -> Latency:
+    """What the queue makes of the steps, in a static batch or a closed loop."""
+    if workload.mode == "static":
+        return queueing.static_batch(
+            steps, concurrency=crowd.wanted, running=crowd.running, output_tokens=workload.output_tokens
+        )
+    return queueing.closed_loop(
+        steps,
+        scheduler,
+        concurrency=float(crowd.wanted),
+        running=float(crowd.running),
+        input_tokens=workload.input_tokens,
+        output_tokens=workload.output_tokens,
+        waves=workload.waves,
+        length_spread=workload.length_spread,
+    )
+
+
+def time_steps(
+    plan: MemoryPlan, machine: Machine, steps_of: StepPlan, traffic: Traffic
+) -> tuple[Seconds, Seconds, Steps]:
+    """Prefill of one prompt alone, a decode step, and the seconds that the queue needs."""
+    decode = step_seconds(plan, machine, steps_of.decode, traffic)
+    alone = step_seconds(plan, machine, steps_of.alone, traffic)
+    mixed = step_seconds(plan, machine, steps_of.mixed, traffic).total
+    burst = step_seconds(plan, machine, steps_of.burst, traffic).total
+    stages = plan.layout.pp
+    return (
+        alone,
+        decode,
+        Steps(
+            decode=decode.total,
+            alone=alone.total,
+            added=max(mixed - decode.total, 0.02 * alone.total) / steps_of.mixed_prompts / stages,
+            burst=burst / steps_of.burst_prompts / stages,
+            request=machine.coefficients.request_seconds,
+            chunks=steps_of.chunks,
+            fill=steps_of.fill,
+        ),
+    )
+
+
+def result(
+    found: Latency,
+    prefill: Seconds,
+    decode: Seconds,
+    steps: Steps,
+    steps_of: StepPlan,
+    workload: Workload,
+    crowd: Crowd,
+) -> Serving:
+    tokens = workload.output_tokens - 1
+    tpot = float(found.tpot) if tokens > 0 else None
+    places = int(crowd.running * crowd.replicas)
+    return Serving(
+        running=min(places, int(crowd.asked)),
+        waiting=max(0, int(crowd.asked) - places),
+        prefill=prefill,
+        decode=decode,
+        ttft_seconds=float(found.ttft),
+        steady_ttft_seconds=float(found.steady),
+        tpot_seconds=tpot,
+        e2e_seconds=float(found.ttft + tokens * (tpot or 0.0)),
+        requests_per_second=float(found.rate * crowd.replicas * crowd.occupied),
+        median_step_seconds=float(median_step(steps, crowd.running, workload.output_tokens)),
+        prefill_share=float(found.prefill_share),
+        steps=steps,
+        planned=steps_of,
+        latency=found,
+    )
+
+
+def median_step(steps: Steps, running: Numbers, output_tokens: Numbers) -> Numbers:
+    """The median step of a steady server: prompts join running / output_tokens of the steps, at random; while less
+    than half of them do, the median step has none."""
+    joining = running / larger(output_tokens, 1.0)
+    return steps.decode + where(joining > LOG_2, steps.added * larger(joining, 1.0), 0.0 * steps.added)
+
+
+#: Poisson arrivals leave half of the steps without one at this mean.
+LOG_2 = 0.6931
+#: Rounds of the fixed point of an open loop: running = rate x time in the server.
+ROUNDS = 12
+
+
+def open_loop(
+    plan: MemoryPlan,
+    machine: Machine,
+    workload: Workload,
+    switches: Switches,
+    scheduler: Scheduler,
+    traffic: Traffic,
+    slots: int,
+) -> Serving:
+    """Poisson arrivals. How many run follows from Little's law, n = rate x L x s(n); where no n below `slots` does,
+    the queue grows without end and latencies are infinite."""
+    replicas = plan.layout.dp
+    rate = (workload.request_rate or 0.0) / replicas
+
+    def planned(running: float) -> StepPlan:
+        return step_plan(plan, workload, switches, max(1, round(running)), 1.0)
+
+    running = 1.0
+    for _ in range(ROUNDS):
+        steps_of = planned(min(running, slots))
+        prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
+        found = queueing.open_loop(
+            steps, scheduler, rate=rate, decode_now=steps.decode, output_tokens=workload.output_tokens
+        )
+        needed = rate * float(found.cycle)
+        if abs(needed - running) < 0.02 * running:
+            break
+        running = (running * needed) ** 0.5 if needed < slots else min(needed, 2.0 * slots)
+    full_of = planned(slots)
+    full_prefill, full_decode, full = time_steps(plan, machine, full_of, traffic)
+    most = queueing.closed_loop(
+        full,
+        scheduler,
+        concurrency=float(slots),
+        running=float(slots),
+        input_tokens=workload.input_tokens,
+        output_tokens=workload.output_tokens,
+        waves=inf,
+        length_spread=workload.length_spread,
+    )
+    stable = rate < float(most.rate)
+    if not stable:
+        prefill, decode, steps = full_prefill, full_decode, full
+        found = replace(most, ttft=inf, steady=inf)
+    count = min(slots, max(1, round(running))) * replicas
+    tokens = workload.output_tokens - 1
+    tpot = float(found.tpot) if tokens > 0 else None
+    return Serving(
+        running=count if stable else slots * replicas,
+        waiting=0,
+        prefill=prefill,
+        decode=decode,
+        ttft_seconds=float(found.ttft),
+        steady_ttft_seconds=float(found.steady),
+        tpot_seconds=tpot,
+        e2e_seconds=float(found.ttft + tokens * (tpot or 0.0)),
+        requests_per_second=min(rate, float(most.rate)) * replicas,
+        median_step_seconds=float(median_step(steps, running, workload.output_tokens)),
+        prefill_share=float(found.prefill_share),
+        steps=steps,
+        planned=steps_of if stable else full_of,
+        latency=found,
+    )
+
+
+def decode_seconds(plan: MemoryPlan, machine: Machine, sequences: float, context_tokens: float) -> Seconds:
+    """One token for each of `sequences`, through all stages one after the other."""
+    work = Pass(sequences=sequences, new_tokens=1.0, cached_tokens=context_tokens)
+    return step_seconds(plan, machine, Step(work=work, sequences=sequences, graph=False), Traffic())

@@ -110,7 +110,14 @@ def test_overrides_replace_what_was_calibrated():
     assert answer(memory_utilization=0.5)["memory_bytes_per_gpu"]["capacity"] == pytest.approx(
         0.5 * (catalog.gpu("h100-sxm").memory_bytes - catalog.hardware().driver_bytes), abs=1
     )
-    assert value(answer(bandwidth_efficiency=0.4), "tpot_ms") > 1.5 * value(base, "tpot_ms")
+    assert value(answer(bandwidth_efficiency=0.4), "tpot_ms") > value(base, "tpot_ms")
+
+
+def test_a_share_of_the_bandwidth_set_by_hand_is_what_weights_are_read_at():
+    low, high = (estimate(scenario(num_gpus=1, bandwidth_efficiency=share)).best.speed.decode for share in (0.4, 0.8))
+    read_bytes = 2 * (8_030_261_248 - 128_256 * 4096)
+    expected = read_bytes / catalog.gpu("h100-sxm").memory_bandwidth_bytes_per_second * (1 / 0.4 - 1 / 0.8)
+    assert low.total - high.total == pytest.approx(expected, rel=0.05)
 
 
 def test_an_unknown_price_is_unknown_and_never_zero():

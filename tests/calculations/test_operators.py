@@ -63,11 +63,11 @@ def test_a_decode_step_reads_every_dense_weight_once_and_each_cache():
     kinds = formats(LLAMA_8B)
     work = Pass(sequences=1, new_tokens=1, cached_tokens=1000)
     operators = list(forward_operators(LLAMA_8B, Layout(), kinds, work))
-    read = sum(o.count * o.bytes for o in operators if o.traffic == "weights")
+    read = sum(o.count * o.bytes for o in operators if o.kernel == "matrix_product")
     table = LLAMA_8B.params_by_group["embedding"]
     norms = LLAMA_8B.params_by_group["norm"]
     assert read == pytest.approx(2 * (LLAMA_8B.total_params - table - norms), rel=1e-3)
-    cache = sum(o.count * o.bytes for o in operators if o.traffic == "cache")
+    cache = sum(o.count * o.bytes for o in operators if o.kernel == "decode_attention")
     assert cache == pytest.approx(131_072 * 1001, rel=0.01)
 
 
@@ -77,7 +77,7 @@ def test_tensor_parallel_divides_flops_and_reduces_twice_a_layer():
     whole = sum(o.count * o.flops for o in forward_operators(LLAMA_8B, Layout(), kinds, work))
     cut = list(forward_operators(LLAMA_8B, Layout(tp=4), kinds, work))
     assert sum(o.count * o.flops for o in cut) == pytest.approx(whole / 4)
-    reduces = [o for o in cut if o.collective == "all_reduce"]
+    reduces = [o for o in cut if o.kernel == "all_reduce"]
     assert sum(o.count for o in reduces) == 2 * 32
     assert {o.message_bytes for o in reduces} == {4 * 4096 * 2}
 
@@ -85,9 +85,7 @@ def test_tensor_parallel_divides_flops_and_reduces_twice_a_layer():
 def test_a_pipeline_sends_one_message_between_neighbours():
     work = Pass(sequences=1, new_tokens=8, cached_tokens=0)
     hops = [
-        o
-        for o in forward_operators(LLAMA_8B, Layout(pp=4), formats(LLAMA_8B), work)
-        if o.collective == "point_to_point"
+        o for o in forward_operators(LLAMA_8B, Layout(pp=4), formats(LLAMA_8B), work) if o.kernel == "point_to_point"
     ]
     assert [(o.count, o.message_bytes) for o in hops] == [(3, 8 * 4096 * 2)]
 

@@ -13,5 +13,7 @@ def scenario(model: str = "meta-llama/Llama-3.1-8B-Instruct", gpu: str = "h100-s
         gpu=catalog.gpu(gpu),
         engine=catalog.engine(changes.pop("engine", "vllm")),
         hardware=catalog.hardware(),
+        curves=catalog.kernel_curves(),
+        efficiency=catalog.efficiency(),
         **changes,
     )

@@ -19,7 +19,9 @@ from zlib import crc32
 
 from app import catalog
 from app.calculations.uncertainty import ANY, METRIC_CLASS, Spread
-from app.measurements import Prediction, predict, serving_engine
+from app.measurements import predict
+from app.prediction import Prediction
+from app.protocol import protocol
 
 #: Share of the measurements that a range shall hold.
 LOW, HIGH = 0.1, 0.9
@@ -28,8 +30,6 @@ LEAST_ROWS, LEAST_GROUPS = 40, 8
 #: An engine's own range must hold at least this share of what it was left out of.
 LEAST_COVERAGE = 0.7
 FOLDS = 5
-#: Requests in flight up to which a measured time to first token is taken as one of a steady state.
-MOST_IN_FLIGHT = 4
 #: Notes of rows that measure something else: doubtful rows, other serving modes.
 LEFT_OUT = ("FLAG=", "SUSPECT", "speculative", "disaggregated prefill", "prefix cach")
 
@@ -63,26 +63,19 @@ def residuals(table: str, rows: Iterable[dict[str, str]]) -> Iterator[Residual]:
 
 def engine_of(row: dict[str, str]) -> str:
     """The engine whose range a row counts for; a stand-in's rows count only for the range of all engines."""
-    engine, stands_in = serving_engine(row)
-    return "" if stands_in else engine
+    how = protocol(row)
+    return "" if how.stands_in else how.engine.name
 
 
 def usable(row: dict[str, str], prediction: Prediction) -> bool:
-    """Whether the row measured what is predicted, a steady state.
+    """Whether the row measured what is predicted.
 
-    Latencies at unlimited load are queueing times of the benchmark. A first token at high concurrency is one of the
-    burst that starts a benchmark, and in a static batch it waits for all prompts; few requests in flight have neither.
+    Latencies at unlimited load are queueing times of the benchmark.
     """
     if not prediction.predicted or prediction.measured <= 0 or prediction.metric not in METRIC_CLASS:
         return False
-    load = row.get("concurrency", "")
-    unlimited = load in ("", "saturated")
-    if METRIC_CLASS[prediction.metric] == "e2e":
-        return not unlimited
-    if METRIC_CLASS[prediction.metric] == "ttft":
-        most = 1 if "static" in (row.get("notes") or "") else MOST_IN_FLIGHT
-        return not unlimited and float(load) <= most
-    return True
+    unlimited = row.get("concurrency", "") in ("", "saturated")
+    return not (unlimited and METRIC_CLASS[prediction.metric] in ("e2e", "ttft"))
 
 
 def percentile(found: list[Residual], share: float) -> float:

@@ -1,0 +1,177 @@
+"""Rows of serving tables as arrays: what their steps are made of, so that any coefficients predict all rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.calculations import estimate
+from app.calculations.coefficients import NAMES, levels
+from app.calculations.errors import InvalidInput
+from app.calculations.estimate import LayoutEstimate, scheduler, switches, workload
+from app.calculations.roofline import SCALED_BY, Machine, collective_seconds, network_coefficient
+from app.calculations.scenario import ServingScenario
+from app.calculations.serving import (
+    Step,
+    crowd_of,
+    most_running,
+    step_operators,
+    step_plan,
+    traffic_of,
+)
+from app.prediction import Row
+from app.serving_measurements import run_of
+
+#: Position of each coefficient in the arrays; the last is a constant one.
+INDEX = {name: position for position, name in enumerate(NAMES)}
+ONE = len(NAMES)
+STEPS = ("decode", "alone", "mixed", "burst")
+#: What is known of a step besides its operators, and of a row besides its steps.
+STEP_NUMBERS = ("repeats", "sequences", "eager_layers")
+ROW_NUMBERS = (
+    "mixed_prompts", "burst_prompts", "chunks", "fill", "stages", "wanted", "running", "asked", "replicas",
+    "input_tokens", "output_tokens", "waves", "length_spread", "is_static", "prefill_first", "whole_prompts", "gang",
+    "gang_tokens", "in_flight", "median_step",
+)  # fmt: skip
+TERMS = ("launch", "compute", "memory", "serial", "smoothness")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """One row: `terms` (operators x TERMS), `scaled` (operators x 3: launch, compute, memory coefficient), `step` of
+    each operator; `steps` (4 x STEP_NUMBERS); `numbers` (ROW_NUMBERS)."""
+
+    identifier: str
+    source: str
+    metric: str
+    measured: float
+    engine: str
+    family: str
+    gpu: str
+    model: str
+    levels: tuple[tuple[str, str], ...]
+    terms: Any
+    scaled: Any
+    step: Any
+    steps: Any
+    numbers: Any
+
+    @property
+    def pair(self) -> str:
+        return f"{self.model} {self.gpu}"
+
+
+def operator_lines(
+    step: Step, best: LayoutEstimate, traffic: Any, machine: Machine
+) -> list[tuple[list[float], list[int]]]:
+    """Terms and coefficients of the operators of a step."""
+    lines = []
+    for operator in step_operators(best.plan, step, traffic):
+        count = operator.count
+        if operator.component == "network":
+            seconds = count * float(collective_seconds(operator, machine))
+            lines.append(([0.0, 0.0, 0.0, seconds, 2.0], [ONE, ONE, INDEX[network_coefficient(operator, machine)]]))
+            continue
+        terms = machine.terms(operator)
+        compute, memory = SCALED_BY[operator.kernel]
+        values = [count * float(value) for value in (terms.launch, terms.compute, terms.memory, terms.serial)]
+        lines.append(([*values, terms.smoothness], [INDEX["launch"], INDEX[compute], INDEX[memory]]))
+    return lines
+
+
+def steps_of(scenario: ServingScenario) -> tuple[Any, Any, Any, Any, dict[str, float], LayoutEstimate] | None:
+    """Arrays of a scenario's best layout; None where nothing runs or arrivals are open."""
+    best = estimate(scenario).best
+    load, switched, queue = workload(scenario), switches(scenario), scheduler(scenario)
+    slots = most_running(best.plan, best.plan.engine, load, switched.max_sequences)
+    if slots < 1 or load.mode == "open":
+        return None
+    traffic = traffic_of(load, switched)
+    crowd = crowd_of(best.plan, load, slots)
+    plan = step_plan(best.plan, load, switched, crowd.running, crowd.wanted)
+    terms: list[list[float]] = []
+    scaled: list[list[int]] = []
+    belongs: list[int] = []
+    steps = []
+    for position, name in enumerate(STEPS):
+        step: Step = getattr(plan, name)
+        for values, which in operator_lines(step, best, traffic, best.machine):
+            terms.append(values)
+            scaled.append(which)
+            belongs.append(position)
+        eager = 0.0 if step.graph else best.plan.model.num_layers * step.repeats
+        steps.append([step.repeats, float(step.sequences), float(eager)])
+    numbers = {
+        "mixed_prompts": plan.mixed_prompts,
+        "burst_prompts": plan.burst_prompts,
+        "chunks": plan.chunks,
+        "fill": plan.fill,
+        "stages": best.layout.pp,
+        "wanted": crowd.wanted,
+        "running": crowd.running,
+        "asked": crowd.asked,
+        "replicas": crowd.replicas,
+        "input_tokens": load.input_tokens,
+        "output_tokens": load.output_tokens,
+        "waves": load.waves,
+        "length_spread": load.length_spread,
+        "is_static": float(load.mode == "static"),
+        "prefill_first": queue.prefill_first,
+        "whole_prompts": queue.whole_prompts,
+        "gang": queue.gang,
+        "gang_tokens": queue.gang_tokens,
+        "in_flight": min(int(crowd.running * crowd.replicas), int(crowd.asked)),
+    }
+    return (
+        np.array(terms),
+        np.array(scaled, dtype=np.int16),
+        np.array(belongs, dtype=np.int8),
+        np.array(steps),
+        numbers,
+        best,
+    )
+
+
+def compiled(row: Row, kept: dict[str, Any]) -> Compiled | None:
+    """A row as arrays; None where it is not predicted by the steady model. `kept` holds the run of the row before:
+    tables list the metrics of a run one after the other."""
+    try:
+        run = run_of(row)
+        key = repr((run.inputs, run.scenario.collapsed_routing))
+        if key not in kept:
+            kept.clear()
+            kept[key] = steps_of(run.scenario)
+        found = kept[key]
+    except InvalidInput:
+        return None
+    if found is None:
+        return None
+    terms, scaled, belongs, steps, numbers, best = found
+    scenario = run.scenario
+    numbers = numbers | {"median_step": float(row["metric"] == "itl_ms" and run.protocol.median_step)}
+    if row["metric"] == "prefill_tokens_per_s":
+        numbers["in_flight"] = best.layout.dp * (run.protocol.concurrency or 1)
+    return Compiled(
+        identifier=row["id"],
+        source=row["source"],
+        metric=row["metric"],
+        measured=float(row["value"]),
+        engine=scenario.engine.name,
+        family=scenario.engine.family,
+        gpu=scenario.gpu.slug,
+        model=scenario.model.name,
+        levels=levels(scenario.engine, scenario.gpu, best.formats),
+        terms=terms,
+        scaled=scaled,
+        step=belongs,
+        steps=steps,
+        numbers=np.array([float(numbers[name]) for name in ROW_NUMBERS]),
+    )
+
+
+def compile_rows(rows: Sequence[Row]) -> list[Compiled]:
+    kept: dict[str, Any] = {}
+    return [found for row in rows if (found := compiled(row, kept)) is not None]

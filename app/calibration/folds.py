@@ -1,0 +1,54 @@
+"""Errors on what was left out: whole groups (pairs of model and GPU, models, GPUs, sources) leave the fit in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from app import scoring
+from app.calibration.compiled import Compiled
+from app.calibration.fit import Deviations, Equations, as_deviations, coefficients_of, derivatives, errors
+from app.calibration.model import Table
+
+FOLDS = 5
+#: What may be left out -> the group of a row.
+GROUPINGS: Mapping[str, Callable[[Compiled], str]] = {
+    "pairs": lambda row: row.pair,
+    "models": lambda row: row.model,
+    "gpus": lambda row: row.gpu,
+    "sources": lambda row: row.source,
+}
+
+
+def left_out_errors(rows: Sequence[Compiled], start: Deviations, grouping: str) -> Any:
+    """ln(measured / predicted) of every row, predicted by a fit that its group was left out of.
+
+    One Gauss-Newton step from the fit to all, with the fold's rows subtracted from its equations: what only they
+    taught falls back to what is expected.
+    """
+    group = GROUPINGS[grouping]
+    fold = np.array([crc32(group(row).encode()) % FOLDS for row in rows])
+    table, equations = Table(rows), Equations(rows)
+    found = equations.flat(start)
+    coefficients = coefficients_of(rows, start)
+    left = errors(table, coefficients)
+    slope = derivatives(table, coefficients, left)
+    parts = [equations.sums(left, slope, np.flatnonzero(fold == number)) for number in range(FOLDS)]
+    matrix, right = (sum(part[position] for part in parts) for position in range(2))
+    predicted = np.zeros(len(rows))
+    for number, (own_matrix, own_right) in enumerate(parts):
+        without = found + equations.change(matrix - own_matrix, right - own_right, found)
+        all_rows = errors(table, coefficients_of(rows, as_deviations(equations.names, without)))
+        predicted[fold == number] = all_rows[fold == number]
+    return predicted
+
+
+def judged(rows: Sequence[Compiled], left: Any) -> list[scoring.Judged]:
+    """Rows with their errors, as they are scored."""
+    return [
+        scoring.Judged(row.source, scoring.CLASSES[row.metric], row.measured, row.measured * float(np.exp(-error)))
+        for row, error in zip(rows, left, strict=True)
+    ]

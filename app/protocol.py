@@ -1,0 +1,151 @@
+"""How a measurement was made, as its table tells it: engine and era, how requests arrived, what was assumed.
+
+Tables have no column for the benchmark's procedure; the words of `notes` and the documented procedure of the source
+say it. Nothing here depends on a measured value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app import catalog
+from app.calculations.engine import Engine
+
+Row = Mapping[str, str]
+
+#: Engines that tables spell differently.
+SPELLINGS = {
+    "llama.cpp": "llamacpp",
+    "hf-transformers": "hf",
+    "transformers": "hf",
+    "autoawq": "hf",
+    "mlc-llm": "mlc",
+    "exllama": "mlc",
+    "exllamav2": "mlc",
+    "lmdeploy-turbomind": "lmdeploy",
+    "lmdeploy-pytorch": "lmdeploy",
+    "tensorrt-llm": "trtllm",
+    "optimum-habana-deepspeed": "optimum-habana",
+}
+#: Software of an engine's version that makes it another engine.
+IN_VERSION = {"optimum-habana": "optimum-habana"}
+FALLBACK = "vllm"
+
+#: Words of the notes that mean a batch that starts and ends together.
+STATIC = re.compile(
+    r"static batch|static inference|whole[- ]batch|submitted at once|sent at once|one static|batch at once", re.I
+)
+AT_ONCE = re.compile(r"queued at once|request rate inf|infinite request rate|rate QPS=INF|submitted at once", re.I)
+RATE = re.compile(r"(?:QPS[= ]|request rate |scheduled )(\d+(?:\.\d+)?)", re.I)
+REQUESTS = re.compile(r"\b(\d[\d,]*) (?:\w+ )?(?:requests|prompts)\b")
+LIMIT = re.compile(r"max[-_]num[-_]seqs[ =]*(\d+)|max_batch_size (\d+)/rank|max batch (\d+)/engine")
+STEP_TOKENS = re.compile(r"max[-_]num[-_]batched[-_]tokens[ =]*(\d+)")
+#: Real prompts and answers: lengths spread widely.
+REAL_LENGTHS = re.compile(r"ShareGPT|real dataset|MLPerf", re.I)
+#: The table's latency per token is the median over steps.
+MEDIAN_STEP = re.compile(r"^\s*median itl|; median itl|median per-token", re.I)
+#: Long runs from which the first wave is cut off.
+STEADY = re.compile(r"steady[- ]state", re.I)
+#: Shapes of the InferenceX benchmark, whose lengths vary by a fifth and whose runs have ten waves.
+INFERENCEX = "inferencex"
+INFERENCEX_SHAPES = {(1024, 1024), (8192, 1024), (1024, 8192)}
+INFERENCEX_SPREAD, WAVES = 0.2, 10.0
+#: Lengths of a table of synthetic requests: all equal.
+EQUAL, WIDE = 0.0, 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """What a row's procedure means for the estimate; `assumed` names what the row does not state."""
+
+    engine: Engine
+    #: The table's engine is not known; `engine` stands in for it.
+    stands_in: bool = False
+    arrival: str
+    concurrency: int | None
+    request_rate: float | None = None
+    waves: float | None = None
+    length_spread: float = WIDE
+    collapsed_routing: bool = False
+    max_sequences: int | None = None
+    step_tokens: int | None = None
+    #: The table's latency per token is the median over steps, not the mean.
+    median_step: bool = False
+    assumed: tuple[str, ...] = ()
+
+
+def release(version: str) -> tuple[int, int] | None:
+    """(major, minor) of a version such as 0.6.3.post2; None where there is no number."""
+    found = re.search(r"(?<![\d.])(\d+)\.(\d+)", version)
+    return (int(found.group(1)), int(found.group(2))) if found else None
+
+
+def engine_of(name: str, version: str, date: str) -> tuple[Engine, str]:
+    """The era of an engine that a version or a date belongs to, and what had to be assumed."""
+    engines = catalog.engines()
+    known = next((other for word, other in IN_VERSION.items() if word in version), SPELLINGS.get(name, name))
+    family = engines[known].family if known in engines else None
+    if family is None:
+        return engines[FALLBACK], f"engine {name} is not known, predicted as {engines[FALLBACK].label}"
+    eras = sorted((e for e in engines.values() if e.family == family), key=lambda e: release(e.since_version) or (0, 0))
+    number = release(version) if family in version.lower() or re.match(r"\s*v?\d", version) else None
+    if number is not None:
+        fitting = [e for e in eras if (release(e.since_version) or (0, 0)) <= number]
+    else:
+        fitting = [e for e in eras if not date or e.since_date <= date]
+    assumed = "" if number or len(eras) == 1 else f"version not stated, taken by the date {date or 'of today'}"
+    return (fitting or eras[:1])[-1], assumed
+
+
+def first(pattern: re.Pattern[str], text: str) -> float | None:
+    """The first number that a pattern finds."""
+    found = pattern.search(text)
+    return float(next(group for group in found.groups() if group).replace(",", "")) if found else None
+
+
+def protocol(row: Row) -> Protocol:
+    """The procedure of a row."""
+    notes = row.get("notes") or ""
+    version = row.get("engine_version") or ""
+    engine, assumed = engine_of(row["engine"], version, row.get("source_date") or "")
+    stands_in = "not known" in assumed
+    stated = row.get("concurrency") or ""
+    concurrency = round(float(stated)) if stated not in ("", "saturated") else None
+    requests = first(REQUESTS, notes)
+    limit = first(LIMIT, notes)
+    rate = first(RATE, notes) if concurrency is None and not AT_ONCE.search(notes) else None
+    arrival, waves = "closed", None
+    if rate is not None and stated != "saturated":
+        arrival = "open"
+    elif STATIC.search(notes) and concurrency is not None:
+        arrival = "static"
+    elif concurrency is None and requests is not None:
+        arrival, concurrency = "static", round(requests)
+    elif not STEADY.search(notes) and concurrency is not None:
+        waves = max(1.0, requests / concurrency) if requests else WAVES
+    spread = WIDE if REAL_LENGTHS.search(notes) else EQUAL
+    if row.get("source", "").startswith(INFERENCEX) and shape(row) in INFERENCEX_SHAPES:
+        spread = INFERENCEX_SPREAD
+    return Protocol(
+        engine=engine,
+        stands_in=stands_in,
+        arrival=arrival,
+        concurrency=concurrency,
+        request_rate=rate if arrival == "open" else None,
+        waves=waves,
+        length_spread=spread,
+        collapsed_routing="fake weights" in notes,
+        max_sequences=round(limit) if limit else None,
+        step_tokens=round(found) if (found := first(STEP_TOKENS, notes)) else None,
+        median_step=notes.lower().lstrip().startswith("median itl")
+        or "median per-token" in notes
+        or "; median ITL" in notes,
+        assumed=(assumed,) if assumed else (),
+    )
+
+
+def shape(row: Row) -> tuple[int, int]:
+    """(prompt, output) in whole tokens."""
+    return round(float(row.get("input_tokens") or 0)), round(float(row.get("output_tokens") or 0))

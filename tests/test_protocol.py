@@ -1,0 +1,138 @@
+"""How a measurement was made is read off its table's words: the engine's era, arrivals, what was assumed."""
+
+import pytest
+
+from app.protocol import WAVES, engine_of, protocol, release
+
+ROW = {
+    "source": "s", "source_date": "2025-12", "engine": "vllm", "engine_version": "0.11.0", "input_tokens": "1024",
+    "output_tokens": "1024", "concurrency": "16", "notes": "",
+}  # fmt: skip
+
+
+def read(notes="", **changes):
+    return protocol(ROW | {"notes": notes} | changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("0.6.3.post2", (0, 6)), ("v1.2.0rc1", (1, 2)), ("vllm 0.11", (0, 11)), ("main", None), ("", None)],
+)
+def test_a_release_is_major_and_minor(text, found):
+    assert release(text) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "era"),
+    [
+        ("vllm", "0.2.1", "vllm-v0"),
+        ("vllm", "0.7.3", "vllm-v0"),
+        ("vllm", "0.8.0", "vllm-v1"),
+        ("vllm", "v0.10.2", "vllm-v1"),
+        ("vllm", "vllm 0.11.0", "vllm"),
+        ("vllm", "1.0", "vllm"),
+        ("trtllm", "0.9.0", "trtllm-static"),
+        ("trtllm", "0.10", "trtllm-0"),
+        ("tensorrt-llm", "0.21.0", "trtllm-0"),
+        ("trtllm", "1.1.0rc2", "trtllm"),
+    ],
+)
+def test_a_version_decides_the_era_whatever_the_date(name, version, era):
+    engine, assumed = engine_of(name, version, "2020-01")
+    assert engine.name == era and not assumed
+
+
+@pytest.mark.parametrize(
+    ("date", "era"),
+    [("2022-01", "vllm-v0"), ("2025-01", "vllm-v0"), ("2025-02", "vllm-v1"), ("2025-10", "vllm"), ("", "vllm")],
+)
+def test_without_a_version_the_date_decides_and_says_so(date, era):
+    engine, assumed = engine_of("vllm", "", date)
+    assert engine.name == era and "version not stated" in assumed and (date or "today") in assumed
+
+
+def test_a_version_of_other_software_is_none_of_the_engine():
+    assert engine_of("vllm", "CUDA 12.4", "2024-05")[0].name == "vllm-v0"
+
+
+def test_an_engine_of_one_era_needs_no_version():
+    assert engine_of("sglang", "", "") == (engine_of("sglang", "0.4", "2025-01")[0], "")
+
+
+@pytest.mark.parametrize(
+    ("spelled", "name"), [("hf-transformers", "hf"), ("llama.cpp", "llamacpp"), ("lmdeploy-turbomind", "lmdeploy")]
+)
+def test_engines_are_found_as_tables_spell_them(spelled, name):
+    assert engine_of(spelled, "", "")[0].name == name
+
+
+def test_an_unknown_engine_is_predicted_as_vllm_and_says_so():
+    found = read(engine="lightspeed")
+    assert found.stands_in and found.engine.name == "vllm" and "lightspeed is not known" in found.assumed[0]
+    assert not read().stands_in
+
+
+@pytest.mark.parametrize("notes", ["static batch of 16", "one static run", "whole-batch time", "all sent at once"])
+def test_a_batch_that_starts_and_ends_together_is_static(notes):
+    found = read(notes)
+    assert (found.arrival, found.concurrency, found.waves) == ("static", 16, None)
+
+
+def test_a_number_of_requests_without_a_limit_is_a_batch_of_them():
+    found = read("1,000 ShareGPT prompts", concurrency="")
+    assert (found.arrival, found.concurrency) == ("static", 1000)
+
+
+def test_a_fixed_concurrency_is_a_closed_loop_of_some_waves():
+    assert (read().arrival, read().concurrency, read().waves) == ("closed", 16, WAVES)
+    assert read("160 prompts").waves == 10 and read("8 prompts").waves == 1
+
+
+def test_a_steady_state_has_no_first_wave():
+    assert (read("steady-state mean").arrival, read("steady state").waves) == ("closed", None)
+
+
+@pytest.mark.parametrize("notes", ["QPS=2.5", "QPS 2.5", "request rate 2.5", "1000 prompts, request rate 2.5/s"])
+def test_a_rate_is_an_open_loop(notes):
+    found = read(notes, concurrency="")
+    assert (found.arrival, found.request_rate, found.concurrency, found.waves) == ("open", 2.5, None, None)
+
+
+@pytest.mark.parametrize("notes", ["request rate inf", "rate QPS=INF", "all queued at once"])
+def test_an_infinite_rate_is_none(notes):
+    found = read(notes, concurrency="")
+    assert (found.arrival, found.request_rate, found.concurrency) == ("closed", None, None)
+
+
+def test_a_stated_concurrency_counts_before_a_rate():
+    found = read("request rate 8")
+    assert (found.arrival, found.concurrency, found.request_rate) == ("closed", 16, None)
+
+
+def test_saturated_is_as_many_as_run():
+    found = read("request rate 8", concurrency="saturated")
+    assert (found.arrival, found.concurrency, found.request_rate) == ("closed", None, None)
+
+
+@pytest.mark.parametrize(
+    ("notes", "spread"), [("random tokens", 0.0), ("ShareGPT", 1.0), ("MLPerf Server", 1.0), ("real dataset", 1.0)]
+)
+def test_real_requests_spread_and_synthetic_ones_are_equal(notes, spread):
+    assert read(notes).length_spread == spread
+
+
+def test_the_shapes_of_inferencex_vary_by_a_fifth():
+    assert read(source="inferencex-v2").length_spread == 0.2
+    assert read(source="inferencex-v2", input_tokens="128").length_spread == 0.0
+
+
+def test_limits_are_read_off_the_notes():
+    found = read("max_num_seqs=256, --max-num-batched-tokens 4096")
+    assert (found.max_sequences, found.step_tokens) == (256, 4096)
+    assert (read().max_sequences, read().step_tokens) == (None, None)
+
+
+def test_dummy_weights_and_median_steps_are_seen():
+    found = read("median ITL; fake weights")
+    assert found.collapsed_routing and found.median_step
+    assert not read("mean ITL").median_step and not read("real weights").collapsed_routing
