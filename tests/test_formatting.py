@@ -85,6 +85,12 @@ GIB = 2**30
         (formatting.percent, 1.99, "199 %"),
         (formatting.watts, 581, "581 W"),
         (formatting.watts, 999.6, "1.00 kW"),
+        (formatting.watt_hours, 0.02314, "0.0231 Wh"),
+        (formatting.kilowatt_hours, 0.1093, "0.109 kWh"),
+        (formatting.grams, 42.71, "42.7 g"),
+        (formatting.grams, 999.6, "1.00 kg"),
+        (formatting.grams, 2.5e6, "2.50 t"),
+        (formatting.grams, None, "unknown"),
         (formatting.joules, 0.27, "0.270 J"),
     ],
 )

@@ -91,6 +91,17 @@ def test_an_unknown_price_is_unknown(client: FlaskClient, run_log: RunLog) -> No
     assert shown["Time to first token"] != "unknown"
 
 
+def test_energy_names_its_grid_and_electricity_is_priced_only_where_asked(client: FlaskClient, run_log: RunLog) -> None:
+    plain = client.get(f"/results/{logged(run_log).run_id}").text
+    assert "World, mean of 2024: 473 gCO2e per kWh (life cycle), PUE 1.2" in plain
+    assert "Electricity per hour" not in metrics(soup(plain))
+    run = logged(run_log, {"region": "us-texas", "electricity_usd_per_kwh": "0.1"})
+    shown = metrics(soup(client.get(f"/results/{run.run_id}").text))
+    grams = formatting.grams(run.results["gco2_per_million_output_tokens"]["value"])
+    assert shown["CO2 of 1M output tokens"].startswith(f"{grams} ")
+    assert shown["Electricity per hour"].startswith("$")
+
+
 def test_what_does_not_fit_says_what_would(client: FlaskClient, run_log: RunLog) -> None:
     run = logged(run_log, {"model": LLAMA_70B, "num_gpus": 1})
     page = soup(client.get(f"/results/{run.run_id}").text)
