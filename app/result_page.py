@@ -80,7 +80,7 @@ METRICS: Mapping[str, tuple[tuple[str, str, Callable[[float | None], str]], ...]
         ("Per 1M output tokens", "kwh_per_million_output_tokens", formatting.kilowatt_hours),
         ("CO2 of 1M output tokens", "gco2_per_million_output_tokens", formatting.grams),
         ("Electricity per hour", "electricity_usd_per_hour", formatting.usd),
-        ("Electricity of 1M output tokens", "electricity_usd_per_million_output_tokens", formatting.usd),
+        ("Electricity per 1M output", "electricity_usd_per_million_output_tokens", formatting.usd),
     ),
 }
 
