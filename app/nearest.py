@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -225,8 +226,17 @@ def load_of(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> float:
 # --- the index --------------------------------------------------------------------------------------------------
 
 
-@cache
+#: Threads that ask for the index at once wait for the first, instead of each making it.
+BUILDING = Lock()
+
+
 def index() -> Index:
+    with BUILDING:
+        return built_index()
+
+
+@cache
+def built_index() -> Index:
     """Made once: the rows that count, those of one run together."""
     table = published.serving()
     columns = [table.columns[name] for name in RUN]
