@@ -9,7 +9,7 @@ from typing import Any
 from app import catalog, published
 from app.calculations import estimate, results
 from app.calculations.errors import InvalidInput
-from app.calculations.estimate import LayoutEstimate
+from app.calculations.estimate import GIB, LayoutEstimate
 from app.calculations.precision import ALIASES, PRECISIONS
 from app.calculations.scenario import ServingScenario
 from app.prediction import Prediction, Row
@@ -21,8 +21,6 @@ METRICS = {
     "energy_j_per_token", "power_w_per_gpu", "prefill_tokens_per_s", "decode_tokens_per_s",
 }  # fmt: skip
 LAYOUT_FIELDS = ("num_gpus", "tp", "pp", "ep", "dp")
-#: Formats that tables have and we lack -> the nearest that we have.
-NEAREST_FORMAT = {"int2": "q2_k", "int3": "q3_k_m", "int6": "q6_k", "fp6": "fp8"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,5 +133,10 @@ def predict_serving(row: Row) -> Iterator[Prediction]:
     value = answer(row, run, found.best, results(found))
     assumed = list(run.assumed)
     if value["value"] is None:
-        assumed.append("does not fit" if not found.best.fits else f"{metric} is not defined for this run")
+        assumed.append(f"{metric} is not defined for this run")
+    if not found.best.fits:
+        short = found.best.shortfall_bytes / GIB
+        assumed.append(
+            f"does not fit by our estimate ({short:.1f} GiB per GPU short), predicted since it was seen to run"
+        )
     yield replace(base, predicted=value["value"], low=value["low"], high=value["high"], reason="; ".join(assumed))

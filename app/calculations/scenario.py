@@ -42,187 +42,65 @@ class CustomArchitecture:
     """A model described by hand; used where the model is "custom"."""
 
     num_layers: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Layers",
-        default=32,
-        minimum=1,
-        maximum=1000,
-        unit="layers",
-        help="Transformer blocks (num_hidden_layers).",
-    )
+        group="custom_model", kind="integer", label="Layers", default=32, minimum=1, maximum=1000, unit="layers",
+        help="Transformer blocks (num_hidden_layers).")
     hidden_size: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Hidden size",
-        default=4096,
-        minimum=8,
-        maximum=1_000_000,
-        unit="elements",
-        help="Width of the residual stream.",
-    )
+        group="custom_model", kind="integer", label="Hidden size", default=4096, minimum=8, maximum=1_000_000,
+        unit="elements", help="Width of the residual stream.")
     num_heads: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Attention heads",
-        default=32,
-        minimum=1,
-        maximum=4096,
-        unit="heads",
-        help="Query heads of a layer.",
-    )
+        group="custom_model", kind="integer", label="Attention heads", default=32, minimum=1, maximum=4096,
+        unit="heads", help="Query heads of a layer.")
     num_kv_heads: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Key/value heads",
-        minimum=1,
-        maximum=4096,
-        unit="heads",
-        help="8 of 32 is grouped-query attention, 1 multi-query. Empty: as many as query heads.",
-    )
+        group="custom_model", kind="integer", label="Key/value heads", minimum=1, maximum=4096, unit="heads",
+        help="8 of 32 is grouped-query attention, 1 multi-query. Empty: as many as query heads.")
     head_dim: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Head dimension",
-        minimum=1,
-        maximum=65_536,
-        unit="elements",
-        help="Its own field in many models. Empty: hidden size / heads.",
-    )
+        group="custom_model", kind="integer", label="Head dimension", minimum=1, maximum=65_536, unit="elements",
+        help="Its own field in many models. Empty: hidden size / heads.")
     ffn_size: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Feed-forward size",
-        default=14336,
-        minimum=1,
-        maximum=10_000_000,
-        unit="elements",
-        help="Inner width of the MLP (intermediate_size).",
-    )
+        group="custom_model", kind="integer", label="Feed-forward size", default=14336, minimum=1, maximum=10_000_000,
+        unit="elements", help="Inner width of the MLP (intermediate_size).")
     gated_mlp: Any = declared(
-        group="custom_model",
-        kind="flag",
-        label="Gated MLP",
-        default=True,
-        help="Three matrices (SwiGLU, GeGLU) instead of two.",
-    )
+        group="custom_model", kind="flag", label="Gated MLP", default=True,
+        help="Three matrices (SwiGLU, GeGLU) instead of two.")
     vocab_size: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Vocabulary",
-        default=128_256,
-        minimum=1,
-        maximum=10_000_000,
-        unit="tokens",
-        help="Rows of the embedding table.",
-    )
+        group="custom_model", kind="integer", label="Vocabulary", default=128_256, minimum=1, maximum=10_000_000,
+        unit="tokens", help="Rows of the embedding table.")
     tied_embeddings: Any = declared(
-        group="custom_model",
-        kind="flag",
-        label="Tied embeddings",
-        default=False,
-        help="lm_head shares the embedding table.",
-    )
+        group="custom_model", kind="flag", label="Tied embeddings", default=False,
+        help="lm_head shares the embedding table.")
     attention_bias: Any = declared(
-        group="custom_model",
-        kind="flag",
-        label="Biases in attention",
-        default=False,
-        help="Bias vectors on the query, key, value and output projections.",
-    )
+        group="custom_model", kind="flag", label="Biases in attention", default=False,
+        help="Bias vectors on the query, key, value and output projections.")
     mlp_bias: Any = declared(
-        group="custom_model",
-        kind="flag",
-        label="Biases in the MLP",
-        default=False,
-        help="Bias vectors on the feed-forward matrices.",
-    )
+        group="custom_model", kind="flag", label="Biases in the MLP", default=False,
+        help="Bias vectors on the feed-forward matrices.")
     num_experts: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Routed experts",
-        default=0,
-        minimum=0,
-        maximum=100_000,
-        unit="experts",
-        help="0 for a dense model.",
-    )
+        group="custom_model", kind="integer", label="Routed experts", default=0, minimum=0, maximum=100_000,
+        unit="experts", help="0 for a dense model.")
     experts_per_token: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Experts per token",
-        default=2,
-        minimum=1,
-        maximum=100_000,
-        unit="experts",
-        help="Routed experts that each token runs through (top-k).",
-    )
+        group="custom_model", kind="integer", label="Experts per token", default=2, minimum=1, maximum=100_000,
+        unit="experts", help="Routed experts that each token runs through (top-k).")
     expert_ffn_size: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Expert size",
-        minimum=1,
-        maximum=10_000_000,
-        unit="elements",
-        help="Inner width of one expert. Empty: the feed-forward size.",
-    )
+        group="custom_model", kind="integer", label="Expert size", minimum=1, maximum=10_000_000, unit="elements",
+        help="Inner width of one expert. Empty: the feed-forward size.")
     shared_experts: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Shared experts",
-        default=0,
-        minimum=0,
-        maximum=1000,
-        unit="experts",
-        help="Experts that every token runs through.",
-    )
+        group="custom_model", kind="integer", label="Shared experts", default=0, minimum=0, maximum=1000,
+        unit="experts", help="Experts that every token runs through.")
     dense_layers: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Dense first layers",
-        default=0,
-        minimum=0,
-        maximum=1000,
-        unit="layers",
-        help="First layers with a dense MLP instead of experts.",
-    )
+        group="custom_model", kind="integer", label="Dense first layers", default=0, minimum=0, maximum=1000,
+        unit="layers", help="First layers with a dense MLP instead of experts.")
     kv_lora_rank: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="MLA latent rank",
-        minimum=1,
-        maximum=65_536,
-        unit="elements",
-        help="Multi-head latent attention: width of the cached latent (kv_lora_rank). Empty: no MLA.",
-    )
+        group="custom_model", kind="integer", label="MLA latent rank", minimum=1, maximum=65_536, unit="elements",
+        help="Multi-head latent attention: width of the cached latent (kv_lora_rank). Empty: no MLA.")
     q_lora_rank: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="MLA query rank",
-        minimum=1,
-        maximum=65_536,
-        unit="elements",
-        help="Low-rank query projection (q_lora_rank). Empty: full.",
-    )
+        group="custom_model", kind="integer", label="MLA query rank", minimum=1, maximum=65_536, unit="elements",
+        help="Low-rank query projection (q_lora_rank). Empty: full.")
     qk_rope_head_dim: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="MLA rotary dimension",
-        default=64,
-        minimum=1,
-        maximum=65_536,
-        unit="elements",
-        help="Rotary part of a key, cached beside the latent.",
-    )
+        group="custom_model", kind="integer", label="MLA rotary dimension", default=64, minimum=1, maximum=65_536,
+        unit="elements", help="Rotary part of a key, cached beside the latent.")
     sliding_window: Any = declared(
-        group="custom_model",
-        kind="integer",
-        label="Sliding window",
-        minimum=1,
-        maximum=100_000_000,
-        unit="tokens",
-        help="Every layer attends to and caches only this many tokens. Empty: full attention.",
-    )
+        group="custom_model", kind="integer", label="Sliding window", minimum=1, maximum=100_000_000, unit="tokens",
+        help="Every layer attends to and caches only this many tokens. Empty: full attention.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,92 +108,32 @@ class CustomAccelerator:
     """An accelerator described by hand; used where the GPU is "custom". Peaks are dense."""
 
     gpu_memory_gib: Any = declared(
-        group="custom_gpu",
-        kind="number",
-        label="Memory",
-        default=80.0,
-        minimum=0.1,
-        maximum=100_000,
-        unit="GiB",
-        help="What the driver reports: an A100 80 GB has 80 GiB, a B200 178 GiB.",
-    )
+        group="custom_gpu", kind="number", label="Memory", default=80.0, minimum=0.1, maximum=100_000, unit="GiB",
+        help="What the driver reports: an A100 80 GB has 80 GiB, a B200 178 GiB.")
     gpu_bandwidth_gb_s: Any = declared(
-        group="custom_gpu",
-        kind="number",
-        label="Memory bandwidth",
-        default=2000.0,
-        minimum=1,
-        maximum=1_000_000,
-        unit="GB/s",
-        help="Peak of the datasheet.",
-    )
+        group="custom_gpu", kind="number", label="Memory bandwidth", default=2000.0, minimum=1, maximum=1_000_000,
+        unit="GB/s", help="Peak of the datasheet.")
     gpu_bf16_tflops: Any = declared(
-        group="custom_gpu",
-        kind="number",
-        label="BF16 peak",
-        default=300.0,
-        minimum=0.01,
-        maximum=1_000_000,
-        unit="TFLOPS",
-        help="Dense, without sparsity. FP16 is taken as equal.",
-    )
+        group="custom_gpu", kind="number", label="BF16 peak", default=300.0, minimum=0.01, maximum=1_000_000,
+        unit="TFLOPS", help="Dense, without sparsity. FP16 is taken as equal.")
     gpu_fp8_tflops: Any = declared(
-        group="custom_gpu",
-        kind="number",
-        label="FP8 peak",
-        minimum=0.01,
-        maximum=1_000_000,
-        unit="TFLOPS",
-        help="Dense. Empty: no FP8 units.",
-    )
+        group="custom_gpu", kind="number", label="FP8 peak", minimum=0.01, maximum=1_000_000, unit="TFLOPS",
+        help="Dense. Empty: no FP8 units.")
     gpu_int8_tops: Any = declared(
-        group="custom_gpu",
-        kind="number",
-        label="INT8 peak",
-        minimum=0.01,
-        maximum=1_000_000,
-        unit="TOPS",
-        help="Dense. Empty: no INT8 units.",
-    )
+        group="custom_gpu", kind="number", label="INT8 peak", minimum=0.01, maximum=1_000_000, unit="TOPS",
+        help="Dense. Empty: no INT8 units.")
     gpu_fp4_tflops: Any = declared(
-        group="custom_gpu",
-        kind="number",
-        label="FP4 peak",
-        minimum=0.01,
-        maximum=1_000_000,
-        unit="TFLOPS",
-        help="Dense. Empty: no FP4 units.",
-    )
+        group="custom_gpu", kind="number", label="FP4 peak", minimum=0.01, maximum=1_000_000, unit="TFLOPS",
+        help="Dense. Empty: no FP4 units.")
     gpu_link_gb_s: Any = declared(
-        group="custom_gpu",
-        kind="number",
-        label="Link to other GPUs",
-        default=32.0,
-        minimum=0.1,
-        maximum=100_000,
-        unit="GB/s",
-        help="Per GPU, one direction: NVLink 4 is 450, PCIe 4 x16 32.",
-    )
+        group="custom_gpu", kind="number", label="Link to other GPUs", default=32.0, minimum=0.1, maximum=100_000,
+        unit="GB/s", help="Per GPU, one direction: NVLink 4 is 450, PCIe 4 x16 32.")
     gpu_domain: Any = declared(
-        group="custom_gpu",
-        kind="integer",
-        label="GPUs per fast domain",
-        default=8,
-        minimum=1,
-        maximum=100_000,
-        unit="GPUs",
-        help="How many GPUs the link joins; beyond it traffic takes the network.",
-    )
+        group="custom_gpu", kind="integer", label="GPUs per fast domain", default=8, minimum=1, maximum=100_000,
+        unit="GPUs", help="How many GPUs the link joins; beyond it traffic takes the network.")
     gpu_tdp_w: Any = declared(
-        group="custom_gpu",
-        kind="number",
-        label="Board power",
-        default=400.0,
-        minimum=1,
-        maximum=100_000,
-        unit="W",
-        help="Thermal design power.",
-    )
+        group="custom_gpu", kind="number", label="Board power", default=400.0, minimum=1, maximum=100_000, unit="W",
+        help="Thermal design power.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,336 +141,121 @@ class ServingInputs:
     """What is asked of a planner who wants to serve a model."""
 
     model: Any = declared(
-        group="model",
-        kind="name",
-        catalogue="models",
-        label="Model",
-        default="meta-llama/Llama-3.1-8B-Instruct",
-        help="A preset, or custom to describe an architecture by hand.",
-    )
+        group="model", kind="name", catalogue="models", label="Model", default="meta-llama/Llama-3.1-8B-Instruct",
+        help="A preset, or custom to describe an architecture by hand.")
     gpu: Any = declared(
-        group="hardware",
-        kind="name",
-        catalogue="gpus",
-        label="Accelerator",
-        default="h100-sxm",
-        help="A preset, or custom to describe one by hand.",
-    )
+        group="hardware", kind="name", catalogue="gpus", label="Accelerator", default="h100-sxm",
+        help="A preset, or custom to describe one by hand.")
     num_gpus: Any = declared(
-        group="hardware",
-        kind="integer",
-        label="Number of GPUs",
-        minimum=1,
-        maximum=16_384,
-        unit="GPUs",
-        placeholder="automatic",
-        help="Of one instance. Empty: the smallest number that fits.",
-    )
+        group="hardware", kind="integer", label="Number of GPUs", minimum=1, maximum=16_384, unit="GPUs",
+        placeholder="automatic", help="Of one instance. Empty: the smallest number that fits.")
     tp: Any = declared(
-        group="layout",
-        kind="integer",
-        label="Tensor parallel",
-        minimum=1,
-        maximum=1024,
-        unit="GPUs",
-        placeholder="automatic",
-        help="Every matrix is cut over this many GPUs.",
-    )
+        group="layout", kind="integer", label="Tensor parallel", minimum=1, maximum=1024, unit="GPUs",
+        placeholder="automatic", help="Every matrix is cut over this many GPUs.")
     pp: Any = declared(
-        group="layout",
-        kind="integer",
-        label="Pipeline parallel",
-        minimum=1,
-        maximum=1024,
-        unit="stages",
-        placeholder="automatic",
-        help="The layers are cut into this many stages.",
-    )
+        group="layout", kind="integer", label="Pipeline parallel", minimum=1, maximum=1024, unit="stages",
+        placeholder="automatic", help="The layers are cut into this many stages.")
     dp: Any = declared(
-        group="layout",
-        kind="integer",
-        label="Data parallel",
-        minimum=1,
-        maximum=4096,
-        unit="replicas",
-        placeholder="automatic",
-        help="Replicas of the attention part; requests are dealt out among them.",
-    )
+        group="layout", kind="integer", label="Data parallel", minimum=1, maximum=4096, unit="replicas",
+        placeholder="automatic", help="Replicas of the attention part; requests are dealt out among them.")
     ep: Any = declared(
-        group="layout",
-        kind="integer",
-        label="Expert parallel",
-        minimum=1,
-        maximum=4096,
-        unit="GPUs",
-        placeholder="automatic",
-        help="The experts of a mixture are dealt out over this many GPUs.",
-    )
+        group="layout", kind="integer", label="Expert parallel", minimum=1, maximum=4096, unit="GPUs",
+        placeholder="automatic", help="The experts of a mixture are dealt out over this many GPUs.")
     weight_precision: Any = declared(
-        group="precision",
-        kind="choice",
-        label="Weights",
-        default="auto",
-        choices=choices(
+        group="precision", kind="choice", label="Weights", default="auto", choices=choices(
             "fp32", "bf16", "fp16", "fp8", "int8", "int4", "mxfp4", "nvfp4", *(name for name, _, _ in GGUF_FILE_TYPES)
         ),
-        help="Automatic: the checkpoint's own. Embeddings, norms, routers and lm_head stay 16-bit.",
-    )
+        help="Automatic: the checkpoint's own. Embeddings, norms, routers and lm_head stay 16-bit.")
     activation_precision: Any = declared(
-        group="precision",
-        kind="choice",
-        label="Activations",
-        default="auto",
+        group="precision", kind="choice", label="Activations", default="auto",
         choices=choices("fp32", "bf16", "fp16", "fp8", "int8", "nvfp4"),
-        help="The format that is multiplied. Automatic: the weights' where the GPU can, else 16-bit.",
-    )
+        help="The format that is multiplied. Automatic: the weights' where the GPU can, else 16-bit.")
     kv_precision: Any = declared(
-        group="precision",
-        kind="choice",
-        label="KV cache",
-        default="auto",
+        group="precision", kind="choice", label="KV cache", default="auto",
         choices=choices("fp32", "bf16", "fp16", "fp8", "int8"),
-        help="Format of cached keys and values. Automatic: 16-bit.",
-    )
+        help="Format of cached keys and values. Automatic: 16-bit.")
     value_precision: Any = declared(
-        group="precision",
-        kind="choice",
-        label="Cached values",
-        default="auto",
+        group="precision", kind="choice", label="Cached values", default="auto",
         choices=choices("fp32", "bf16", "fp16", "fp8", "int8", "int4"),
-        help="Format of cached values where it is not that of the keys. Automatic: the KV cache's.",
-    )
+        help="Format of cached values where it is not that of the keys. Automatic: the KV cache's.")
     input_tokens: Any = declared(
-        group="workload",
-        kind="integer",
-        label="Prompt",
-        default=1024,
-        minimum=1,
-        maximum=100_000_000,
-        unit="tokens",
-        help="Mean length of a prompt.",
-    )
+        group="workload", kind="integer", label="Prompt", default=1024, minimum=1, maximum=100_000_000, unit="tokens",
+        help="Mean length of a prompt.")
     shared_prefix_tokens: Any = declared(
-        group="engine",
-        kind="integer",
-        label="Shared prefix",
-        default=0,
-        minimum=0,
-        maximum=100_000_000,
-        unit="tokens",
-        help="First tokens that all prompts share (a system prompt): cached once per replica and computed once.",
-    )
+        group="engine", kind="integer", label="Shared prefix", default=0, minimum=0, maximum=100_000_000, unit="tokens",
+        help="First tokens that all prompts share (a system prompt): cached once per replica and computed once.")
     output_tokens: Any = declared(
-        group="workload",
-        kind="integer",
-        label="Output",
-        default=256,
-        minimum=1,
-        maximum=100_000_000,
-        unit="tokens",
-        help="Mean number of generated tokens.",
-    )
+        group="workload", kind="integer", label="Output", default=256, minimum=1, maximum=100_000_000, unit="tokens",
+        help="Mean number of generated tokens.")
     concurrency: Any = declared(
-        group="workload",
-        kind="integer",
-        label="Concurrency",
-        default=16,
-        minimum=1,
-        maximum=10_000_000,
-        unit="requests",
-        words=("saturated",),
-        help="Requests in flight over the whole instance, or saturated for as many as the memory holds.",
-    )
+        group="workload", kind="integer", label="Concurrency", default=16, minimum=1, maximum=10_000_000,
+        unit="requests", words=("saturated",),
+        help="Requests in flight over the whole instance, or saturated for as many as the memory holds.")
     arrival: Any = declared(
-        group="workload",
-        kind="choice",
-        label="Arrival",
-        default="closed",
+        group="workload", kind="choice", label="Arrival", default="closed",
         choices=(("closed", "Fixed concurrency"), ("static", "One batch"), ("open", "Arrival rate (Poisson)")),
         help="Fixed concurrency: each answer is followed by the next request. One batch: all start and end together. "
-        "Arrival rate: requests come at random at the request rate.",
-    )
+        "Arrival rate: requests come at random at the request rate.")
     request_rate: Any = declared(
-        group="workload",
-        kind="number",
-        label="Request rate",
-        minimum=1e-6,
-        maximum=1e9,
-        unit="requests/s",
-        placeholder="for arrival rate",
-        help="Mean arrivals per second over the whole instance, with arrival rate.",
-    )
+        group="workload", kind="number", label="Request rate", minimum=1e-6, maximum=1e9, unit="requests/s",
+        placeholder="for arrival rate", help="Mean arrivals per second over the whole instance, with arrival rate.")
     length_spread: Any = declared(
-        group="engine",
-        kind="number",
-        label="Spread of output lengths",
-        default=1.0,
-        minimum=0,
-        maximum=1,
+        group="engine", kind="number", label="Spread of output lengths", default=1.0, minimum=0, maximum=1,
         unit="share",
-        help="(Longest - shortest) / longest output. Requests of equal length stay in step and wait for each other.",
-    )
+        help="(Longest - shortest) / longest output. Requests of equal length stay in step and wait for each other.")
     waves: Any = declared(
-        group="engine",
-        kind="number",
-        label="Waves of a finite run",
-        minimum=1,
-        maximum=1e9,
-        unit="waves",
-        placeholder="steady server",
-        help="Requests per slot of a benchmark: its first wave starts all at once.",
-    )
+        group="engine", kind="number", label="Waves of a finite run", minimum=1, maximum=1e9, unit="waves",
+        placeholder="steady server", help="Requests per slot of a benchmark: its first wave starts all at once.")
     engine: Any = declared(
-        group="engine",
-        kind="name",
-        catalogue="engines",
-        label="Engine",
-        default="vllm",
-        help="The serving software; sets overheads and memory rules.",
-    )
+        group="engine", kind="name", catalogue="engines", label="Engine", default="vllm",
+        help="The serving software; sets overheads and memory rules.")
     memory_utilization: Any = declared(
-        group="engine",
-        kind="number",
-        label="Memory utilisation",
-        minimum=0.05,
-        maximum=1.0,
-        unit="share",
-        placeholder="engine's default",
-        help="Share of the GPU's memory that the engine may take (0.9 for vLLM).",
-    )
+        group="engine", kind="number", label="Memory utilisation", minimum=0.05, maximum=1.0, unit="share",
+        placeholder="engine's default", help="Share of the GPU's memory that the engine may take (0.9 for vLLM).")
     max_batched_tokens: Any = declared(
-        group="engine",
-        kind="integer",
-        label="Tokens per step",
-        minimum=16,
-        maximum=10_000_000,
-        unit="tokens",
-        placeholder="engine's default",
-        help="Token budget of one step; longer prompts are cut in chunks.",
-    )
+        group="engine", kind="integer", label="Tokens per step", minimum=16, maximum=10_000_000, unit="tokens",
+        placeholder="engine's default", help="Token budget of one step; longer prompts are cut in chunks.")
     max_sequences: Any = declared(
-        group="engine",
-        kind="integer",
-        label="Sequences per step",
-        minimum=1,
-        maximum=10_000_000,
-        unit="sequences",
-        placeholder="engine's default",
-        help="Most requests of a replica that run at once (max_num_seqs).",
-    )
+        group="engine", kind="integer", label="Sequences per step", minimum=1, maximum=10_000_000, unit="sequences",
+        placeholder="engine's default", help="Most requests of a replica that run at once (max_num_seqs).")
     chunked_prefill: Any = declared(
-        group="engine",
-        kind="choice",
-        label="Chunked prefill",
-        default="auto",
-        choices=ON_OFF,
-        help="Long prompts are cut to the tokens of a step and share steps with decodes. Off: whole prompts.",
-    )
+        group="engine", kind="choice", label="Chunked prefill", default="auto", choices=ON_OFF,
+        help="Long prompts are cut to the tokens of a step and share steps with decodes. Off: whole prompts.")
     cuda_graphs: Any = declared(
-        group="engine",
-        kind="choice",
-        label="CUDA graphs",
-        default="auto",
-        choices=ON_OFF,
-        help="Decode steps are launched as one graph. Off (eager): the host launches each kernel.",
-    )
+        group="engine", kind="choice", label="CUDA graphs", default="auto", choices=ON_OFF,
+        help="Decode steps are launched as one graph. Off (eager): the host launches each kernel.")
     fused_attention: Any = declared(
-        group="engine",
-        kind="choice",
-        label="Fused attention",
-        default="auto",
-        choices=ON_OFF,
-        help="Attention that never writes its score matrix (FlashAttention). Off: scores go through memory.",
-    )
+        group="engine", kind="choice", label="Fused attention", default="auto", choices=ON_OFF,
+        help="Attention that never writes its score matrix (FlashAttention). Off: scores go through memory.")
     runtime_gib: Any = declared(
-        group="engine",
-        kind="number",
-        label="Runtime overhead",
-        minimum=0,
-        maximum=1000,
-        unit="GiB",
-        placeholder="engine's default",
-        help="Context, communication buffers and graphs on each GPU.",
-    )
+        group="engine", kind="number", label="Runtime overhead", minimum=0, maximum=1000, unit="GiB",
+        placeholder="engine's default", help="Context, communication buffers and graphs on each GPU.")
     compute_efficiency: Any = declared(
-        group="engine",
-        kind="number",
-        label="Compute efficiency",
-        minimum=0.01,
-        maximum=1.0,
-        unit="share",
-        placeholder="calibrated",
-        help="Share of the dense peak that large matrix products reach.",
-    )
+        group="engine", kind="number", label="Compute efficiency", minimum=0.01, maximum=1.0, unit="share",
+        placeholder="calibrated", help="Share of the dense peak that large matrix products reach.")
     bandwidth_efficiency: Any = declared(
-        group="engine",
-        kind="number",
-        label="Bandwidth efficiency",
-        minimum=0.01,
-        maximum=1.0,
-        unit="share",
-        placeholder="calibrated",
-        help="Share of the peak memory bandwidth that reading weights reaches.",
-    )
+        group="engine", kind="number", label="Bandwidth efficiency", minimum=0.01, maximum=1.0, unit="share",
+        placeholder="calibrated", help="Share of the peak memory bandwidth that reading weights reaches.")
     step_overhead_ms: Any = declared(
-        group="engine",
-        kind="number",
-        label="Overhead per step",
-        minimum=0,
-        maximum=10_000,
-        unit="ms",
-        placeholder="engine's default",
-        help="Time of the host between two steps.",
-    )
+        group="engine", kind="number", label="Overhead per step", minimum=0, maximum=10_000, unit="ms",
+        placeholder="engine's default", help="Time of the host between two steps.")
     cpu_bandwidth_gb_s: Any = declared(
-        group="engine",
-        kind="number",
-        label="Main memory bandwidth",
-        default=60.0,
-        minimum=1,
-        maximum=10_000,
+        group="engine", kind="number", label="Main memory bandwidth", default=60.0, minimum=1, maximum=10_000,
         unit="GB/s",
-        help="For layers that llama.cpp leaves to the CPU. Two channels of DDR5-5600 reach about 60 of 90 GB/s.",
-    )
+        help="For layers that llama.cpp leaves to the CPU. Two channels of DDR5-5600 reach about 60 of 90 GB/s.")
     price_usd_per_gpu_hour: Any = declared(
-        group="price",
-        kind="number",
-        label="Price",
-        minimum=0,
-        maximum=100_000,
-        unit="USD per GPU and hour",
-        placeholder="list price",
-        help="Empty: the catalogue's price, or unknown where it has none.",
-    )
+        group="price", kind="number", label="Price", minimum=0, maximum=100_000, unit="USD per GPU and hour",
+        placeholder="list price", help="Empty: the catalogue's price, or unknown where it has none.")
     region: Any = declared(
-        group="energy",
-        kind="name",
-        catalogue="grids",
-        label="Region",
-        default="world",
-        help="Where the electricity comes from: its yearly mean of gCO2 per kWh.",
-    )
+        group="energy", kind="name", catalogue="grids", label="Region", default="world",
+        help="Where the electricity comes from: its yearly mean of gCO2 per kWh.")
     pue: Any = declared(
-        group="energy",
-        kind="number",
-        label="PUE",
-        default=1.2,
-        minimum=1,
-        maximum=3,
-        unit="ratio",
+        group="energy", kind="number", label="PUE", default=1.2, minimum=1, maximum=3, unit="ratio",
         help="Power of the whole site over that of its computers. Large clouds reach 1.1 to 1.2; the mean of Uptime "
-        "Institute's survey of 2024 is 1.56.",
-    )
+        "Institute's survey of 2024 is 1.56.")
     electricity_usd_per_kwh: Any = declared(
-        group="energy",
-        kind="number",
-        label="Electricity",
-        minimum=0,
-        maximum=100,
-        unit="USD per kWh",
-        placeholder="unknown",
-        help="Price of electricity, for those who pay it themselves. Empty: not known.",
-    )
+        group="energy", kind="number", label="Electricity", minimum=0, maximum=100, unit="USD per kWh",
+        placeholder="unknown", help="Price of electricity, for those who pay it themselves. Empty: not known.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
