@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from app import accuracy, accuracy_page, formatting
+from app import accuracy, accuracy_page, catalog, formatting
 from app.accuracy import TAGS, Accuracy
 from app.accuracy_query import Query
 from app.calculations.errors import InvalidInput
+from app.calculations.uncertainty import ANY
 from app.scoring import Figures
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
@@ -35,6 +36,7 @@ def tables(data: Accuracy | None) -> Iterator[str]:
     yield from nearness(data)
     yield from by_source(data)
     yield from worst(data)
+    yield from ranges()
 
 
 def headline(data: Accuracy) -> Iterator[str]:
@@ -90,6 +92,26 @@ def worst(data: Accuracy) -> Iterator[str]:
     for facet, rows in accuracy_page.worst_rows(data).items():
         for row in rows:
             yield line(accuracy_page.COMPARED[facet], row.label, row.class_label, *cells(row.figures))
+
+
+def ranges() -> Iterator[str]:
+    yield from heading("The ranges beside the estimates")
+    yield from heads("metric", "engine", "low", "high", "rows", "pairs", "inside")
+    for (metric_class, engine), found in sorted(catalog.spreads().items(), key=lambda item: range_order(*item[0])):
+        yield line(
+            metric_class,
+            engine,
+            f"{found.low:.2f}",
+            f"{found.high:.2f}",
+            formatting.integer(found.rows),
+            formatting.integer(found.groups),
+            share(found.coverage),
+        )
+
+
+def range_order(metric_class: str, engine: str) -> tuple[str, bool, str]:
+    """By metric, engines by name, all engines last."""
+    return metric_class, engine == ANY, engine
 
 
 def heading(words: str) -> Iterator[str]:

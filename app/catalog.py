@@ -325,7 +325,11 @@ def spreads() -> Spreads:
     return MappingProxyType(
         {
             (row["metric"], row["engine"]): Spread(
-                low=float(row["low"]), high=float(row["high"]), rows=int(row["rows"]), groups=int(row["groups"])
+                low=float(row["low"]),
+                high=float(row["high"]),
+                rows=int(row["rows"]),
+                groups=int(row["groups"]),
+                coverage=float(row["coverage"]),
             )
             for row in rows(path, RANGE_COLUMNS)
         }

@@ -12,12 +12,12 @@ import click
 
 from app import catalog, json_text, scoring, text_report, validation
 from app.calculations.errors import InvalidInput
-from app.calibration import fit, folds, ranges
-from app.calibration.compiled import compile_rows
+from app.calibration import fit, folds, left_out, ranges
+from app.calibration.compiled import CHUNK, Compiled, compile_in_parallel
 from app.calibration.model import Table
 
-#: Classes of metrics that coefficients are fitted to.
-SPEEDS = ("throughput", "tpot", "ttft", "e2e")
+#: Classes of metrics that coefficients are fitted to, and those that follow from them.
+SPEEDS, POWERS = ("throughput", "tpot", "ttft", "e2e"), ("energy", "power")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
 
@@ -51,32 +51,50 @@ def validate(file: Path, output: Path | None, as_json: bool) -> None:
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write the ranges; else they are only shown.")
-@click.option("--efficiency", type=click.Path(path_type=Path), help="Fit the coefficients too, and write them here.")
+@click.option("--efficiency", type=click.Path(path_type=Path), help="Where to write the coefficients.")
+@click.option("--accuracy", type=click.Path(path_type=Path), help="Where to write prediction beside measurement.")
 @click.option(
-    "--leave-out", "left_out", multiple=True, type=click.Choice(list(folds.GROUPINGS)),
-    help="Show the errors of fits that whole groups were left out of (may be repeated).",
+    "--leave-out", "left_out_of", multiple=True, type=click.Choice(list(folds.GROUPINGS)), default=("pairs",),
+    show_default=True, help="Show the errors of fits that whole groups were left out of (may be repeated).",
 )  # fmt: skip
 @json_option
 def calibrate(
-    files: tuple[Path, ...], output: Path | None, efficiency: Path | None, left_out: tuple[str, ...], as_json: bool
+    files: tuple[Path, ...],
+    output: Path | None,
+    efficiency: Path | None,
+    accuracy: Path | None,
+    left_out_of: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """Fit the ranges beside the estimates to the measurement tables FILES, and show how many of the measurements lie
-    inside ranges that they were left out of. With --efficiency or --leave-out the coefficients are fitted as well."""
-    tables = [(file, rows_of_speed(file)) for file in files]
-    if efficiency is not None or left_out:
-        fit_coefficients([row for _, rows in tables for row in rows], efficiency, left_out)
-    found: list[ranges.Residual] = []
-    for file, rows in tables:
-        with click.progressbar(rows, label=file.stem[:40], file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
-            found.extend(ranges.residuals("serving", progress))
+    """Fit the coefficients and the ranges beside the estimates to the measurement tables FILES.
+
+    Ranges are made from the errors on pairs of model and GPU that were left out of the fit, and it is shown how many of
+    the measurements lie inside ranges that they were left out of.
+    """
+    rows = [row for file in files for row in rows_of_speed(file)]
+    compiled = compiled_rows(rows)
+    fitted = fit.fit(Table(compiled)) if compiled else fit.Fitted(deviations={}, rows={})
+    if efficiency is not None:
+        with writable("efficiency", efficiency):
+            fit.write(efficiency, fitted)
+        if efficiency.resolve() == catalog.EFFICIENCY.resolve():
+            catalog.efficiency.cache_clear()
+    found = [one for row in rows if scoring.metric_class(row) in POWERS for one in ranges.residuals("serving", [row])]
+    errors = {name: folds.left_out_errors(compiled, fitted.deviations, name) for name in {"pairs", *left_out_of}}
+    found += left_out.residuals(compiled, errors["pairs"])
     lines = ranges.ranges(found)
     if output is not None:
-        with writable(output):
+        with writable("output", output):
             ranges.write(output, lines)
+    if accuracy is not None:
+        with writable("accuracy", accuracy):
+            left_out.write(accuracy, compiled, errors["pairs"])
     if as_json:
         click.echo(json_text.write({"ranges": [dataclasses.asdict(line) for line in lines]}, indent=2))
-    else:
-        show(text_report.ranges(lines))
+        return
+    for name in dict.fromkeys(left_out_of):
+        show(text_report.left_out(name, folds.judged(compiled, errors[name])))
+    show(text_report.ranges(lines))
 
 
 def rows_of_speed(file: Path) -> list[dict[str, str]]:
@@ -86,25 +104,28 @@ def rows_of_speed(file: Path) -> list[dict[str, str]]:
     return rows
 
 
+def compiled_rows(rows: list[dict[str, str]]) -> list[Compiled]:
+    """The rows that coefficients are fitted to; those of one run stand together, so that it is made once."""
+    speeds = sorted((row for row in rows if scoring.metric_class(row) in SPEEDS), key=run_order)
+    found: list[Compiled] = []
+    with click.progressbar(
+        length=len(speeds), label="Reading", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as progress:
+        for chunk in compile_in_parallel(speeds):
+            found += chunk
+            progress.update(CHUNK)
+    return found
+
+
+def run_order(row: dict[str, str]) -> tuple[str, ...]:
+    """Rows that differ in the metric only come one after the other."""
+    names = ("source", "model", "gpu", "weight_precision", "tp", "input_tokens", "output_tokens", "concurrency", "id")
+    return tuple(row.get(name) or "" for name in names)
+
+
 @contextmanager
-def writable(path: Path) -> Iterator[None]:
+def writable(field: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InvalidInput("output", f"{str(path)!r} cannot be written: {error.strerror}.", "a file") from None
-
-
-def fit_coefficients(rows: list[dict[str, str]], output: Path | None, left_out: tuple[str, ...]) -> None:
-    """Fit the coefficients, write and use them, and show how far left-out groups lie from their predictions."""
-    compiled = compile_rows([row for row in rows if scoring.metric_class(row) in SPEEDS])
-    if not compiled:
-        raise InvalidInput("file", "No row of the tables can be fitted.", "rows of throughput or latency")
-    fitted = fit.fit(Table(compiled))
-    if output is not None:
-        with writable(output):
-            fit.write(output, fitted)
-        if output.resolve() == catalog.EFFICIENCY.resolve():
-            catalog.efficiency.cache_clear()
-    for grouping in left_out:
-        judged = folds.judged(compiled, folds.left_out_errors(compiled, fitted.deviations, grouping))
-        show(text_report.left_out(grouping, judged))
+        raise InvalidInput(field, f"{str(path)!r} cannot be written: {error.strerror}.", "a file") from None

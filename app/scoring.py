@@ -51,6 +51,8 @@ LEFT_OUT = (
 QUEUED = ("ttft", "e2e")
 #: Tuning studies, in which one workload spreads by up to 3x: listed, but not in a headline.
 UNEVEN = ("gpustack-", "dstack-")
+#: What a row of them counts in a calibration.
+UNEVEN_WEIGHT = 0.1
 #: A source with fewer rows of a class has no say in its headline.
 LEAST_ROWS = 8
 

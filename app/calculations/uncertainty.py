@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: Metric of the results -> the class whose errors it shares.
 METRIC_CLASS = {
@@ -24,12 +24,13 @@ ANY = "any"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """80 % of measurements lay between `low` and `high` times the prediction, over `rows` rows of `groups` pairs of
-    model and GPU."""
+    model and GPU; `coverage` is the share inside of those that the range was made without, where known."""
 
     low: float
     high: float
     rows: int
     groups: int
+    coverage: float | None = None
 
     def around(self, value: float) -> tuple[float, float]:
         """The range of a predicted value; it always holds the value itself."""
@@ -37,7 +38,7 @@ class Spread:
 
     def inverse(self) -> Spread:
         """The spread of one over the quantity, such as tokens per second from time per token."""
-        return Spread(low=1 / self.high, high=1 / self.low, rows=self.rows, groups=self.groups)
+        return replace(self, low=1 / self.high, high=1 / self.low)
 
 
 #: (class of metric, engine) -> spread.

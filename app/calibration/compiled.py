@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
 from app.calculations import estimate
-from app.calculations.coefficients import NAMES, levels
+from app.calculations.coefficients import NAMES, Efficiency, levels
 from app.calculations.errors import InvalidInput
 from app.calculations.estimate import LayoutEstimate, scheduler, switches, workload
+from app.calculations.operators import Traffic
 from app.calculations.roofline import SCALED_BY, Machine, collective_seconds, network_coefficient
 from app.calculations.scenario import ServingScenario
 from app.calculations.serving import (
@@ -37,6 +40,12 @@ ROW_NUMBERS = (
     "gang_tokens", "in_flight", "median_step",
 )  # fmt: skip
 TERMS = ("launch", "compute", "memory", "serial", "smoothness")
+#: Shares of peak and bandwidth of the plain roofline that predictions are held against (llm-analysis' defaults).
+ROOFLINE_COMPUTE, ROOFLINE_MEMORY = 0.7, 0.9
+#: Rows that one task of a worker compiles.
+CHUNK = 200
+#: Fewer chunks are not worth starting processes for.
+LEAST_CHUNKS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +62,15 @@ class Compiled:
     gpu: str
     model: str
     levels: tuple[tuple[str, str], ...]
+    #: The engine is not known; another stands in for it.
+    stands_in: bool
     terms: Any
     scaled: Any
     step: Any
     steps: Any
     numbers: Any
+    #: Seconds of the four steps on a plain roofline: no launches, no messages, no host.
+    roofline: Any
 
     @property
     def pair(self) -> str:
@@ -65,7 +78,7 @@ class Compiled:
 
 
 def operator_lines(
-    step: Step, best: LayoutEstimate, traffic: Any, machine: Machine
+    step: Step, best: LayoutEstimate, traffic: Traffic, machine: Machine
 ) -> list[tuple[list[float], list[int]]]:
     """Terms and coefficients of the operators of a step."""
     lines = []
@@ -82,7 +95,18 @@ def operator_lines(
     return lines
 
 
-def steps_of(scenario: ServingScenario) -> tuple[Any, Any, Any, Any, dict[str, float], LayoutEstimate] | None:
+def roofline_seconds(step: Step, best: LayoutEstimate, traffic: Traffic) -> float:
+    """The longer of arithmetic at peak and bytes at bandwidth, operator by operator, at flat efficiencies."""
+    gpu, chip = best.scenario.gpu, best.machine.chip
+    total = 0.0
+    for operator in step_operators(best.plan, step, traffic):
+        compute = operator.flops / (chip.peak(operator.peak) * ROOFLINE_COMPUTE) if operator.peak else 0.0
+        memory = operator.bytes / (gpu.memory_bandwidth_bytes_per_second * ROOFLINE_MEMORY)
+        total += operator.count * max(float(compute), float(memory))
+    return total
+
+
+def steps_of(scenario: ServingScenario) -> tuple[Any, Any, Any, Any, Any, dict[str, float], LayoutEstimate] | None:
     """Arrays of a scenario's best layout; None where nothing runs or arrivals are open."""
     best = estimate(scenario).best
     load, switched, queue = workload(scenario), switches(scenario), scheduler(scenario)
@@ -95,7 +119,7 @@ def steps_of(scenario: ServingScenario) -> tuple[Any, Any, Any, Any, dict[str, f
     terms: list[list[float]] = []
     scaled: list[list[int]] = []
     belongs: list[int] = []
-    steps = []
+    steps, plain = [], []
     for position, name in enumerate(STEPS):
         step: Step = getattr(plan, name)
         for values, which in operator_lines(step, best, traffic, best.machine):
@@ -104,6 +128,7 @@ def steps_of(scenario: ServingScenario) -> tuple[Any, Any, Any, Any, dict[str, f
             belongs.append(position)
         eager = 0.0 if step.graph else best.plan.model.num_layers * step.repeats
         steps.append([step.repeats, float(step.sequences), float(eager)])
+        plain.append(roofline_seconds(step, best, traffic))
     numbers = {
         "mixed_prompts": plan.mixed_prompts,
         "burst_prompts": plan.burst_prompts,
@@ -125,31 +150,29 @@ def steps_of(scenario: ServingScenario) -> tuple[Any, Any, Any, Any, dict[str, f
         "gang_tokens": queue.gang_tokens,
         "in_flight": min(int(crowd.running * crowd.replicas), int(crowd.asked)),
     }
-    return (
-        np.array(terms),
-        np.array(scaled, dtype=np.int16),
-        np.array(belongs, dtype=np.int8),
-        np.array(steps),
-        numbers,
-        best,
-    )
+    arrays = np.array(terms), np.array(scaled, dtype=np.int16), np.array(belongs, dtype=np.int8), np.array(steps)
+    return *arrays, np.array(plain), numbers, best
 
 
 def compiled(row: Row, kept: dict[str, Any]) -> Compiled | None:
-    """A row as arrays; None where it is not predicted by the steady model. `kept` holds the run of the row before:
-    tables list the metrics of a run one after the other."""
+    """A row as arrays; None where it is not predicted by the steady model.
+
+    Layouts that the row does not state are chosen by what is expected before any calibration, so that a fit does not
+    depend on the one before it. `kept` holds the run of the row before: tables list
+    the metrics of a run one after the other.
+    """
     try:
         run = run_of(row)
         key = repr((run.inputs, run.scenario.collapsed_routing))
         if key not in kept:
             kept.clear()
-            kept[key] = steps_of(run.scenario)
+            kept[key] = steps_of(replace(run.scenario, efficiency=Efficiency()))
         found = kept[key]
     except InvalidInput:
         return None
     if found is None:
         return None
-    terms, scaled, belongs, steps, numbers, best = found
+    terms, scaled, belongs, steps, plain, numbers, best = found
     scenario = run.scenario
     numbers = numbers | {"median_step": float(row["metric"] == "itl_ms" and run.protocol.median_step)}
     if row["metric"] == "prefill_tokens_per_s":
@@ -163,15 +186,27 @@ def compiled(row: Row, kept: dict[str, Any]) -> Compiled | None:
         family=scenario.engine.family,
         gpu=scenario.gpu.slug,
         model=scenario.model.name,
+        stands_in=run.protocol.stands_in,
         levels=levels(scenario.engine, scenario.gpu, best.formats),
         terms=terms,
         scaled=scaled,
         step=belongs,
         steps=steps,
         numbers=np.array([float(numbers[name]) for name in ROW_NUMBERS]),
+        roofline=plain,
     )
 
 
 def compile_rows(rows: Sequence[Row]) -> list[Compiled]:
     kept: dict[str, Any] = {}
     return [found for row in rows if (found := compiled(row, kept)) is not None]
+
+
+def compile_in_parallel(rows: Sequence[Row]) -> Iterator[list[Compiled]]:
+    """All rows, a chunk at a time in their order, on as many processes as there are cores."""
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    if len(chunks) < LEAST_CHUNKS:
+        yield from map(compile_rows, chunks)
+        return
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
+        yield from workers.map(compile_rows, chunks)

@@ -24,8 +24,6 @@ from app.catalog import EFFICIENCY_COLUMNS
 
 #: Error (in ln) beyond which a row weighs less, and the spread expected of a row that is right.
 SOFT, NOISE = 0.15, 0.15
-#: Rows of tuning studies, whose one workload spreads by up to 3x, weigh less.
-UNEVEN_WEIGHT = 0.1
 #: Expected spread (in ln) of the deviations of each level: of kernels and network, and of the host's times.
 PRIOR: Mapping[str, tuple[float, float]] = {
     "all": (0.3, 1.0),
@@ -40,7 +38,7 @@ PRIOR: Mapping[str, tuple[float, float]] = {
 HOST = frozenset({"step_seconds", "sequence_seconds", "layer_seconds", "request_seconds"})
 #: Logarithmic step of the derivatives, and the longest step of one round.
 DELTA, LONGEST = 1e-3, 0.7
-ROUNDS = 8
+ROUNDS = 12
 #: A fit has settled when no deviation moves by more.
 SETTLED = 2e-3
 CHUNK = 2000
@@ -61,11 +59,16 @@ class Fitted:
 
 
 def weights(rows: Sequence[Compiled]) -> Any:
+    """Weight of each row; an engine that another stands in for says nothing of that one."""
+
     def group(row: Compiled) -> tuple[str, str, str, str]:
         return row.source, row.engine, row.gpu, scoring.CLASSES[row.metric]
 
     sizes = Counter(group(row) for row in rows)
-    even = [UNEVEN_WEIGHT if row.source.startswith(scoring.UNEVEN) else 1.0 for row in rows]
+    even = [
+        0.0 if row.stands_in else scoring.UNEVEN_WEIGHT if row.source.startswith(scoring.UNEVEN) else 1.0
+        for row in rows
+    ]
     return np.array([factor / sizes[group(row)] ** 0.5 for row, factor in zip(rows, even, strict=True)])
 
 

@@ -23,14 +23,20 @@ GROUPINGS: Mapping[str, Callable[[Compiled], str]] = {
 }
 
 
+def fold_of(group: str) -> int:
+    return crc32(group.encode()) % FOLDS
+
+
 def left_out_errors(rows: Sequence[Compiled], start: Deviations, grouping: str) -> Any:
     """ln(measured / predicted) of every row, predicted by a fit that its group was left out of.
 
     One Gauss-Newton step from the fit to all, with the fold's rows subtracted from its equations: what only they
     taught falls back to what is expected.
     """
+    if not rows:
+        return np.zeros(0)
     group = GROUPINGS[grouping]
-    fold = np.array([crc32(group(row).encode()) % FOLDS for row in rows])
+    fold = np.array([fold_of(group(row)) for row in rows])
     table, equations = Table(rows), Equations(rows)
     found = equations.flat(start)
     coefficients = coefficients_of(rows, start)

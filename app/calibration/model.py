@@ -64,6 +64,14 @@ class Table:
     def predict(self, coefficients: Any) -> Any:
         """The measured quantity of every row; `coefficients`: rows x NAMES."""
         seconds = self.step_seconds(coefficients[self.first_row])[self.of_row]
+        return self.quantities(seconds, coefficients[:, INDEX["request_seconds"]])
+
+    def on_roofline(self) -> Any:
+        """The measured quantity of every row on a plain roofline, through the same queue."""
+        return self.quantities(np.stack([row.roofline for row in self.rows]), np.zeros(len(self.rows)))
+
+    def quantities(self, seconds: Any, request_seconds: Any) -> Any:
+        """The measured quantity of every row from the seconds of its four steps (rows x 4)."""
         decode, alone, mixed, burst = seconds.T
         n = self.number
         steps = Steps(
@@ -71,7 +79,7 @@ class Table:
             alone=alone,
             added=np.maximum(mixed - decode, LEAST_ADDED * alone) / n("mixed_prompts") / n("stages"),
             burst=burst / n("burst_prompts") / n("stages"),
-            request=coefficients[:, INDEX["request_seconds"]],
+            request=request_seconds,
             chunks=n("chunks"),
             fill=n("fill"),
         )

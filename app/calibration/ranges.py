@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from zlib import crc32
 
-from app import catalog
+from app import catalog, scoring
 from app.calculations.uncertainty import ANY, METRIC_CLASS, Spread
 from app.measurements import predict
 from app.prediction import Prediction
@@ -79,12 +79,13 @@ def usable(row: dict[str, str], prediction: Prediction) -> bool:
 
 
 def percentile(found: list[Residual], share: float) -> float:
-    """Weighted percentile of the ratios, each source weighing the same."""
+    """Weighted percentile of the ratios, each source weighing the same but tuning studies less."""
     sizes = Counter(r.source for r in found)
+    weights = {source: scoring.UNEVEN_WEIGHT if source.startswith(scoring.UNEVEN) else 1.0 for source in sizes}
     ordered = sorted(found, key=lambda r: r.ratio)
-    total, reached = float(len(sizes)), 0.0
+    total, reached = sum(weights.values()), 0.0
     for one in ordered:
-        reached += 1 / sizes[one.source]
+        reached += weights[one.source] / sizes[one.source]
         if reached >= share * total:
             return one.ratio
     return ordered[-1].ratio
