@@ -9,7 +9,7 @@ from app import accuracy, accuracy_page, catalog, formatting
 from app.accuracy import TAGS, Accuracy
 from app.accuracy_query import Query
 from app.calculations.errors import InvalidInput
-from app.calculations.uncertainty import ANY
+from app.calculations.uncertainty import ANY, NEARNESS
 from app.scoring import Figures
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
@@ -96,11 +96,10 @@ def worst(data: Accuracy) -> Iterator[str]:
 
 def ranges() -> Iterator[str]:
     yield from heading("The ranges beside the estimates")
-    yield from heads("metric", "engine", "low", "high", "rows", "pairs", "inside")
-    for (metric_class, engine), found in sorted(catalog.spreads().items(), key=lambda item: range_order(*item[0])):
+    yield from heads("metric", "engine", "nearness", "low", "high", "rows", "pairs", "inside")
+    for key, found in sorted(catalog.spreads().items(), key=lambda item: range_order(*item[0])):
         yield line(
-            metric_class,
-            engine,
+            *key,
             f"{found.low:.2f}",
             f"{found.high:.2f}",
             formatting.integer(found.rows),
@@ -109,9 +108,9 @@ def ranges() -> Iterator[str]:
         )
 
 
-def range_order(metric_class: str, engine: str) -> tuple[str, bool, str]:
-    """By metric, engines by name, all engines last."""
-    return metric_class, engine == ANY, engine
+def range_order(metric_class: str, engine: str, nearness: str) -> tuple[str, bool, str, int]:
+    """By metric, engines by name, all engines last; the nearest first."""
+    return metric_class, engine == ANY, engine, NEARNESS.index(nearness)
 
 
 def heading(words: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
 from app.calculations.kernel_library import Curves
-from app.calculations.uncertainty import Spread, Spreads
+from app.calculations.uncertainty import Measured, Spread, Spreads
 from app.units import GB_PER_SECOND, GIB, MICRO, MILLI, TERA
 
 DATA = Path(__file__).parent / "data"
@@ -42,7 +42,7 @@ PEAK_COLUMNS = {
 
 
 #: ranges.csv, written by `python -m app calibrate`.
-RANGE_COLUMNS = ("metric", "engine", "low", "high", "rows", "groups", "coverage", "sources")
+RANGE_COLUMNS = ("metric", "engine", "nearness", "low", "high", "rows", "groups", "coverage", "sources")
 
 
 class DataError(ValueError):
@@ -318,13 +318,13 @@ def engine(name: str, field: str = "engine") -> Engine:
 
 @cache
 def spreads() -> Spreads:
-    """How far measurements lay from predictions, by class of metric and engine."""
+    """How far measurements lay from predictions, by class of metric, engine and nearness."""
     path = DATA / "ranges.csv"
     if not path.exists():
         return MappingProxyType({})
     return MappingProxyType(
         {
-            (row["metric"], row["engine"]): Spread(
+            (row["metric"], row["engine"], row["nearness"]): Spread(
                 low=float(row["low"]),
                 high=float(row["high"]),
                 rows=int(row["rows"]),
@@ -393,6 +393,8 @@ KERNEL_COLUMNS = ("generation", "kernel", "library", "format", "constant", "valu
 #: Constants of kernels.csv that are microseconds.
 MICROSECONDS = frozenset({"t0", "t1", "tb", "tau", "te", "tr", "ts", "a", "b", "a2", "b2"})
 EFFICIENCY = DATA / "efficiency.csv"
+MEASURED = DATA / "measured.csv"
+MEASURED_COLUMNS = ("engine", "gpu", "model", "rows")
 EFFICIENCY_COLUMNS = ("level", "key", "coefficient", "deviation", "factor", "rows")
 
 
@@ -405,6 +407,14 @@ def kernel_curves() -> Curves:
         scale = MICRO if row["constant"] in MICROSECONDS else 1.0
         found.setdefault(key, {})[row["constant"]] = float(row["value"]) * scale
     return MappingProxyType(found)
+
+
+@cache
+def measured() -> Measured:
+    """Which engines were measured on which accelerators with which models."""
+    return Measured(
+        triples=frozenset((row["engine"], row["gpu"], row["model"]) for row in rows(MEASURED, MEASURED_COLUMNS))
+    )
 
 
 @cache

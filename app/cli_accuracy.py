@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,20 +23,32 @@ SPEEDS, POWERS = ("throughput", "tpot", "ttft", "e2e"), ("energy", "power")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
 
 
+def progress(label: str, rows: int) -> Any:
+    """A bar on a terminal's error stream; elsewhere nothing is shown."""
+    return click.progressbar(length=rows, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
+
+
 def show(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(line)
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="Write id, metric, measured, predicted ... as CSV.")
 @json_option
-def validate(file: Path, output: Path | None, as_json: bool) -> None:
-    """Predict every row of the measurement table FILE and show the errors by source and metric."""
-    table, rows = validation.read(file)
-    with click.progressbar(rows, label="Predicting", file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
-        found = list(validation.predictions(table, progress))
+def validate(files: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
+    """Predict every row of the measurement tables FILES and show the errors by source and metric."""
+    tables: dict[str, list[dict[str, str]]] = {}
+    for file in files:
+        table, rows = validation.read(file)
+        tables.setdefault(table, []).extend(rows)
+    found: list[validation.Found] = []
+    with progress("Predicting", sum(map(len, tables.values()))) as bar:
+        for table, rows in tables.items():
+            for chunk in validation.predictions_in_parallel(table, rows):
+                found += chunk
+                bar.update(len(chunk))
     if output is not None:
         try:
             validation.write(output, (prediction for _, prediction in found))
@@ -52,6 +65,7 @@ def validate(file: Path, output: Path | None, as_json: bool) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write the ranges; else they are only shown.")
 @click.option("--efficiency", type=click.Path(path_type=Path), help="Where to write the coefficients.")
+@click.option("--measured", type=click.Path(path_type=Path), help="Where to write what was measured with what.")
 @click.option("--accuracy", type=click.Path(path_type=Path), help="Where to write prediction beside measurement.")
 @click.option(
     "--leave-out", "left_out_of", multiple=True, type=click.Choice(list(folds.GROUPINGS)), default=("pairs",),
@@ -62,6 +76,7 @@ def calibrate(
     files: tuple[Path, ...],
     output: Path | None,
     efficiency: Path | None,
+    measured: Path | None,
     accuracy: Path | None,
     left_out_of: tuple[str, ...],
     as_json: bool,
@@ -79,16 +94,23 @@ def calibrate(
             fit.write(efficiency, fitted)
         if efficiency.resolve() == catalog.EFFICIENCY.resolve():
             catalog.efficiency.cache_clear()
-    found = [one for row in rows if scoring.metric_class(row) in POWERS for one in ranges.residuals("serving", [row])]
-    errors = {name: folds.left_out_errors(compiled, fitted.deviations, name) for name in {"pairs", *left_out_of}}
-    found += left_out.residuals(compiled, errors["pairs"])
+    powers = [row for row in rows if scoring.metric_class(row) in POWERS]
+    errors = {
+        name: folds.left_out_errors(compiled, fitted.deviations, name)
+        for name in {*left_out.LEFT_OUT_AT.values(), *left_out_of}
+    }
+    at = {nearness: errors[name] for nearness, name in left_out.LEFT_OUT_AT.items()}
+    found = [*ranges.at_any_distance(ranges.residuals("serving", powers)), *left_out.residuals(compiled, at)]
     lines = ranges.ranges(found)
     if output is not None:
         with writable("output", output):
             ranges.write(output, lines)
     if accuracy is not None:
         with writable("accuracy", accuracy):
-            left_out.write(accuracy, compiled, errors["pairs"])
+            left_out.write(accuracy, compiled, at)
+    if measured is not None:
+        with writable("measured", measured):
+            left_out.write_measured(measured, compiled)
     if as_json:
         click.echo(json_text.write({"ranges": [dataclasses.asdict(line) for line in lines]}, indent=2))
         return
@@ -108,12 +130,10 @@ def compiled_rows(rows: list[dict[str, str]]) -> list[Compiled]:
     """The rows that coefficients are fitted to; those of one run stand together, so that it is made once."""
     speeds = sorted((row for row in rows if scoring.metric_class(row) in SPEEDS), key=run_order)
     found: list[Compiled] = []
-    with click.progressbar(
-        length=len(speeds), label="Reading", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as progress:
+    with progress("Reading", len(speeds)) as bar:
         for chunk in compile_in_parallel(speeds):
             found += chunk
-            progress.update(CHUNK)
+            bar.update(CHUNK)
     return found
 
 

@@ -68,6 +68,7 @@ def serving_scenario(
         engine=engine,
         hardware=catalog.hardware(),
         spreads=catalog.spreads(),
+        measured=catalog.measured(),
         curves=catalog.kernel_curves(),
         efficiency=catalog.efficiency(),
         concurrency=None if values["concurrency"] == "saturated" else values["concurrency"],

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from app import formatting, scoring, show_work
+from app import formatting, glossary, scoring, show_work
 from app.calibration.ranges import Range
 from app.run_log import Run
 from app.validation import Summary
@@ -83,6 +83,7 @@ def _subject(run: Run) -> Iterator[tuple[str, str]]:
         "Precision",
         ", ".join(f"{name.replace('kv_cache', 'KV cache')} {precision[name]}" for name in precision),
     )
+    yield "Measured", f"{found['nearness']}: {glossary.NEARNESS[found['nearness']]}"
     yield "Batch", f"{batch['running']:,} running of {_whole(batch['requested'])} requested"
     if found["grid"]:
         yield "Electricity", formatting.electricity(found["grid"], run.inputs.get("pue"))
@@ -305,14 +306,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def ranges(lines: Iterable[Range]) -> Iterator[str]:
-    """Fitted ranges by metric and engine, a line each."""
-    yield f"{'metric and engine':24} {'low':>7} {'high':>7} {'rows':>7} {'pairs':>6} {'left-out rows inside':>21}"
+    """Fitted ranges by metric, engine and nearness, a line each."""
+    yield f"{'metric, engine, nearness':40} {'low':>7} {'high':>7} {'rows':>7} {'pairs':>6} {'inside':>7}"
     for one in lines:
-        spread = one.spread
-        yield (
-            f"{one.metric + ' ' + one.engine:24} {spread.low:7.2f} {spread.high:7.2f} {spread.rows:7} "
-            f"{spread.groups:6} {one.coverage:21.0%}"
-        )
+        name, spread = " ".join((one.metric, one.engine, one.nearness)), one.spread
+        yield (f"{name:40} {spread.low:7.2f} {spread.high:7.2f} {spread.rows:7} {spread.groups:6} {one.coverage:7.0%}")
 
 
 def left_out(grouping: str, judged: Sequence[scoring.Judged]) -> Iterator[str]:

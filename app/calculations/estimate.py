@@ -71,8 +71,7 @@ class LayoutEstimate:
     @property
     def max_concurrency(self) -> int:
         """Requests of this length that memory holds at once, whole instance."""
-        length = self.scenario.input_tokens + self.scenario.output_tokens
-        return self.plan.most_sequences(length) * self.layout.dp
+        return self.plan.most_sequences(self.scenario.request_tokens) * self.layout.dp
 
     @property
     def max_context_tokens(self) -> int:
@@ -159,6 +158,7 @@ def workload(scenario: ServingScenario) -> Workload:
         mode="static" if arrival == "closed" and not scenario.engine.continuous else arrival,
         concurrency=scenario.concurrency,
         request_rate=scenario.request_rate,
+        beam_width=scenario.beam_width,
         waves=scenario.waves or inf,
         length_spread=scenario.length_spread,
         collapsed_routing=scenario.collapsed_routing,
@@ -220,8 +220,7 @@ def sequences_per_replica(scenario: ServingScenario, plan: MemoryPlan) -> int:
     """Sequences whose cache is held at once: those asked for, at most the engine's limit; saturated: what fits."""
     slots = scenario.sequence_limit
     if scenario.concurrency is None:
-        length = scenario.input_tokens + scenario.output_tokens
-        return max(1, min(slots, plan.most_sequences(length)))
+        return max(1, min(slots, plan.most_sequences(scenario.request_tokens)))
     return min(slots, -(-scenario.concurrency // plan.layout.dp))
 
 
@@ -230,7 +229,7 @@ def of_layout(scenario: ServingScenario, layout: Layout) -> LayoutEstimate:
     formats = formats_of(scenario)
     plan = memory_plan(scenario, layout, formats)
     resident = sequences_per_replica(scenario, plan)
-    load = plan.worst(resident, scenario.input_tokens + scenario.output_tokens)
+    load = plan.worst(resident, scenario.request_tokens)
     return LayoutEstimate(
         scenario=scenario,
         formats=formats,

@@ -76,6 +76,7 @@ def results(found: Estimate) -> dict[str, Any]:
             "requested": "saturated" if scenario.concurrency is None else scenario.concurrency,
             "running": best.speed.running if best.speed else 0,
         },
+        "nearness": scenario.nearness,
         **speed,
         **energy_results(best, power=speed["power_w_per_gpu"], energy=speed["energy_j_per_token"]),
         **cost_results(best),
@@ -164,7 +165,7 @@ def memory_results(best: LayoutEstimate) -> dict[str, int]:
 def memory_terms(best: LayoutEstimate) -> list[dict[str, Any]]:
     """What each part of the memory is made of, on the most loaded GPU."""
     plan, scenario, layout = best.plan, best.scenario, best.layout
-    length = scenario.input_tokens + scenario.output_tokens
+    length = scenario.request_tokens
     terms: list[tuple[str, str, float]] = [
         ("weights", f"{group.replace('_', ' ')}, {name}", size)
         for (group, name), size in plan.weight_terms(best.load.stage).items()
@@ -242,9 +243,12 @@ def energy_results(best: LayoutEstimate, *, power: Quantity, energy: Quantity) -
 
 
 def spreads_of(best: LayoutEstimate) -> dict[str, Spread | None]:
-    """The spread of each class of metric for the engine of the estimate."""
+    """The spread of each class of metric for the engine of the estimate and how far it is from what was measured."""
     scenario = best.scenario
-    return {name: spread(scenario.spreads, name, scenario.engine.name) for name in set(METRIC_CLASS.values())}
+    return {
+        name: spread(scenario.spreads, name, scenario.engine.name, scenario.nearness)
+        for name in set(METRIC_CLASS.values())
+    }
 
 
 def cost_results(best: LayoutEstimate) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from app.calculations.inputs import declared
 from app.calculations.kernel_library import Curves
 from app.calculations.parallelism import Layout, check
 from app.calculations.precision import GGUF_FILE_TYPES, choices
-from app.calculations.uncertainty import Spreads
+from app.calculations.uncertainty import Measured, Spreads
 
 #: Groups of inputs in the order of the form: name -> (heading, folded away by default).
 GROUPS = {
@@ -199,6 +199,9 @@ class ServingInputs:
     request_rate: Any = declared(
         group="workload", kind="number", label="Request rate", minimum=1e-6, maximum=1e9, unit="requests/s",
         placeholder="for arrival rate", help="Mean arrivals per second over the whole instance, with arrival rate.")
+    beam_width: Any = declared(
+        group="engine", kind="integer", label="Beams", default=1, minimum=1, maximum=1024, unit="sequences",
+        help="Sequences generated for each request (beam search); they share its prompt and one of them is the answer.")
     length_spread: Any = declared(
         group="engine", kind="number", label="Spread of output lengths", default=1.0, minimum=0, maximum=1,
         unit="share",
@@ -266,8 +269,9 @@ class ServingScenario:
     gpu: Gpu
     engine: Engine
     hardware: Hardware
-    #: How far measurements lay from predictions; empty: no ranges.
+    #: How far measurements lay from predictions, and what was measured; empty: no ranges.
     spreads: Spreads = dataclasses.field(default_factory=dict)
+    measured: Measured = dataclasses.field(default_factory=Measured)
     #: How long kernels take, and how engines differ from that.
     curves: Curves = dataclasses.field(default_factory=dict, repr=False)
     efficiency: Efficiency = dataclasses.field(default_factory=Efficiency)
@@ -287,6 +291,7 @@ class ServingScenario:
     concurrency: int | None = 16
     arrival: str = "closed"
     request_rate: float | None = None
+    beam_width: int = 1
     length_spread: float = 1.0
     waves: float | None = None
     #: Facts of a measured run: dummy weights send every token to the same experts; it ran, so it fitted.
@@ -337,6 +342,16 @@ class ServingScenario:
         experts_divide = self.model.num_experts and self.model.num_experts % (self.ep or 1) == 0
         if self.ep and self.ep > 1 and (spread_known or not experts_divide):
             check(self.model, dataclasses.replace(layout, ep=self.ep))
+
+    @property
+    def request_tokens(self) -> int:
+        """Tokens that a finished request holds in the cache: its prompt once, the output of each beam."""
+        return self.input_tokens + self.beam_width * self.output_tokens
+
+    @property
+    def nearness(self) -> str:
+        """How far the question is from what was measured."""
+        return self.measured.nearness(self.engine.name, self.gpu.slug, self.model.name)
 
     @property
     def uses_graphs(self) -> bool:

@@ -34,6 +34,8 @@ class Workload:
     mode: str = "closed"
     concurrency: int | None = None
     request_rate: float | None = None
+    #: Sequences that are generated for each request, from one prompt.
+    beam_width: int = 1
     waves: float = inf
     length_spread: float = 1.0
     collapsed_routing: bool = False
@@ -115,7 +117,7 @@ def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running:
     fresh = max(inputs - shared, 1.0)
     budget = float(switches.step_tokens)
     stages = plan.layout.pp
-    batch = max(1.0, running / stages)
+    batch = max(1.0, running / stages) * workload.beam_width
     per_step = max(1.0, budget / fresh)
     flow = max(1.0, running / max(outputs, 1.0))
     mixed_prompts = min(flow, per_step, float(running))
@@ -169,7 +171,8 @@ def most_running(plan: MemoryPlan, engine: Engine, workload: Workload, max_seque
     fill; in a static batch all reach their full length together. An engine without continuous batching runs the
     batch that it is given or fails.
     """
-    whole = plan.most_sequences(int(workload.input_tokens + workload.output_tokens))
+    outputs = workload.output_tokens * workload.beam_width
+    whole = plan.most_sequences(int(workload.input_tokens + outputs))
     if whole < 1:
         if not workload.seen_to_run:
             return 0
@@ -177,7 +180,7 @@ def most_running(plan: MemoryPlan, engine: Engine, workload: Workload, max_seque
     if not engine.continuous:
         return max_sequences
     if workload.mode != "static" and not engine.reserves_whole_length:
-        whole = max(whole, plan.most_sequences(int(workload.input_tokens + workload.output_tokens / 2)))
+        whole = max(whole, plan.most_sequences(int(workload.input_tokens + outputs / 2)))
     return min(whole, max_sequences)
 
 

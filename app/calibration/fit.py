@@ -23,17 +23,18 @@ from app.calibration.model import Table
 from app.catalog import EFFICIENCY_COLUMNS
 
 #: Error (in ln) beyond which a row weighs less, and the spread expected of a row that is right.
-SOFT, NOISE = 0.15, 0.15
-#: Expected spread (in ln) of the deviations of each level: of kernels and network, and of the host's times.
+SOFT, NOISE = 0.05, 0.1
+#: Expected spread (in ln) of the deviations of each level: of kernels and network, and of the host's times, which
+#: depend on the software far more than on the accelerator.
 PRIOR: Mapping[str, tuple[float, float]] = {
     "all": (0.3, 1.0),
-    "vendor": (0.4, 0.5),
-    "generation": (0.2, 0.3),
+    "vendor": (0.4, 0.3),
+    "generation": (0.2, 0.1),
     "family": (0.3, 1.2),
     "engine": (0.2, 0.7),
-    "family on generation": (0.15, 0.3),
-    "engine on gpu": (0.15, 0.3),
-    "family and format": (0.2, 0.5),
+    "family on generation": (0.15, 0.1),
+    "engine on gpu": (0.15, 0.15),
+    "family and format": (0.2, 0.2),
 }
 HOST = frozenset({"step_seconds", "sequence_seconds", "layer_seconds", "request_seconds"})
 #: Logarithmic step of the derivatives, and the longest step of one round.

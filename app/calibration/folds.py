@@ -1,4 +1,4 @@
-"""Errors on what was left out: whole groups (pairs of model and GPU, models, GPUs, sources) leave the fit in turn."""
+"""Errors on what was left out: whole groups (runs, pairs of model and GPU, models, ...) leave the fit in turn."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from app.calibration.model import Table
 FOLDS = 5
 #: What may be left out -> the group of a row.
 GROUPINGS: Mapping[str, Callable[[Compiled], str]] = {
+    "runs": lambda row: row.run,
     "pairs": lambda row: row.pair,
     "models": lambda row: row.model,
     "gpus": lambda row: row.gpu,
