@@ -1,4 +1,4 @@
-"""How busy the GPUs of an instance are: bytes moved and FLOPs done per second of wall time, from steps and their rate."""
+"""How busy the GPUs of an instance are: bytes and FLOPs per second of wall time, from its steps and their rate."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Grid:
 
 
 #: Sharpness of the bend into the power limit.
-CAP = 6
+CAP = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def power_watts(tdp_watts: Numbers, model: PowerModel, activity: Activity, facto
     """Mean watts of one GPU, between idle and TDP.
 
     D = factor (awake share x TDP x awake + J/byte x bytes/s + J/FLOP x FLOP/s), x = D / ((1 - idle) TDP),
-    P = TDP (idle + (1 - idle) x / (1 + x^6)^(1/6)): near the limit the GPU lowers its clock and draws no more.
+    P = TDP (idle + (1 - idle) x / (1 + x^4)^(1/4)): near the limit the GPU lowers its clock and draws no more.
     """
     dynamic = factor * (
         model.awake * tdp_watts * activity.awake

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +13,39 @@ from app.accuracy import COLUMNS
 from app.calculations.uncertainty import METRIC_CLASS, Spread, spread
 from app.calibration.compiled import Compiled
 from app.calibration.folds import FOLDS, fold_of
-from app.calibration.model import Table
+from app.calibration.power import Observed
 from app.calibration.ranges import Residual, ranges
+
+Row = Compiled | Observed
 
 #: Metrics made from another: (that metric's class); their range is that of its inverse.
 INVERSE_OF = {"prefill_tokens_per_s": "ttft", "decode_tokens_per_s": "tpot"}
 
 
-def residual(row: Compiled, error: float) -> Residual:
+def residual(row: Row, error: float) -> Residual:
     engine = "" if row.stands_in else row.engine
     return Residual(METRIC_CLASS[row.metric], engine, row.source, row.pair, float(np.exp(error)))
 
 
-def residuals(rows: Sequence[Compiled], errors: Any) -> list[Residual]:
+def residuals(rows: Sequence[Row], errors: Any) -> list[Residual]:
     return [residual(row, error) for row, error in zip(rows, errors, strict=True) if row.metric in METRIC_CLASS]
 
 
-def range_of(row: Compiled, spreads: dict[tuple[str, str], Spread]) -> Spread | None:
+def range_of(row: Row, spreads: dict[tuple[str, str], Spread]) -> Spread | None:
     if row.metric in INVERSE_OF:
         found = spread(spreads, INVERSE_OF[row.metric], row.engine)
         return found.inverse() if found else None
     return spread(spreads, METRIC_CLASS[row.metric], row.engine)
 
 
-def tag(row: Compiled, known: set[tuple[str, str]]) -> str:
+def tag(row: Row, known: set[tuple[str, str]]) -> str:
     """Whether the engine on the GPU was measured with another model; its own pair was left out, so never nearby."""
     return "interpolated" if ("engine on gpu", f"{row.engine} {row.gpu}") in known else "extrapolated"
 
 
-def lines(rows: Sequence[Compiled], errors: Any) -> Iterator[tuple[str, ...]]:
-    """Lines of accuracy.csv.gz. Prediction and range are made without the row's pair of model and GPU."""
-    plain = Table(rows).on_roofline()
+def lines(rows: Sequence[Row], errors: Any, plain: Any) -> Iterator[tuple[str, ...]]:
+    """Lines of accuracy.csv.gz. Prediction and range are made without the row's pair of model and GPU; `plain` is what
+    a plain roofline says of each row."""
     folds = np.array([fold_of(row.pair) for row in rows])
     for number in range(FOLDS):
         kept = [int(place) for place in np.flatnonzero(folds != number)]
@@ -59,6 +61,6 @@ def lines(rows: Sequence[Compiled], errors: Any) -> Iterator[tuple[str, ...]]:
             yield (row.identifier, *numbers, tag(row, known))
 
 
-def write(path: Path, rows: Sequence[Compiled], errors: Any) -> None:
+def write(path: Path, found: Iterable[tuple[str, ...]]) -> None:
     """The file of `/accuracy`. Raises OSError."""
-    published.write(path, COLUMNS, sorted(lines(rows, errors)))
+    published.write(path, COLUMNS, sorted(found))
