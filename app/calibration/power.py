@@ -100,7 +100,7 @@ def observe(rows: Iterable[Row], efficiency: Efficiency) -> Iterator[Observed]:
             continue
         try:
             run = run_of(row)
-            key = repr(run.inputs)
+            key = repr((run.inputs, run.scenario.collapsed_routing))
             if key not in kept:
                 kept.clear()
                 kept[key] = estimate(replace(run.scenario, efficiency=efficiency)).best
