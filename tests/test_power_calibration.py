@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from app import catalog, published
+from app import catalog, published, scoring
 from app.calculations.coefficients import Efficiency
 from app.calculations.energy import Activity, PowerModel, power_watts
-from app.calibration import power
+from app.calibration import folds, power
 from app.cli import main
 from tests.test_validation import SERVING
 
@@ -102,6 +102,16 @@ def test_a_left_out_prediction_does_not_know_its_own_pair():
     assert set(low) == {"p0", "e0", "p1", "e1"}
     assert low["p0"] == pytest.approx(high["p0"]) and low["e0"] == pytest.approx(low["p0"])
     assert low["p1"] < high["p1"]
+
+
+def test_watts_of_pairs_that_were_left_out_are_met():
+    """Every fourth published measurement of power, speeds as calibrated: the mean of the two sources' medians."""
+    rows = [row for row in published.serving() if scoring.metric_class(row) == "power"][::4]
+    left = power.left_out(rows, [catalog.efficiency()] * power.FOLDS, "pairs", IDLE)
+    found = scoring.headlines(folds.judged(left.rows, left.errors))["power"]
+    assert found.sources == 2 and found.pooled.rows > 100
+    assert found.mean_of_source_medians < 0.11
+    assert abs(found.pooled.bias) < 0.05
 
 
 def test_the_command_writes_coefficients_that_the_catalogue_reads(tmp_path, monkeypatch):

@@ -127,8 +127,8 @@ HEADLINES = {
     "itl_ms": 0.134,
     "e2e_latency_ms": 0.094,
     "decode_tokens_per_s": 0.105,
-    "power_w_per_gpu": 0.209,
-    "energy_j_per_token": 0.162,
+    "power_w_per_gpu": 0.077,
+    "energy_j_per_token": 0.067,
 }
 
 
