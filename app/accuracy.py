@@ -70,7 +70,7 @@ class Accuracy:
     predicted: Numbers
     low: Numbers
     high: Numbers
-    #: Weights and cache over bandwidth, operations over peak, at one flat efficiency.
+    #: Weights and cache over bandwidth, operations over peak, at one flat efficiency; power: the board's limit.
     roofline: Numbers
     #: metric, gpu, family, engine, year, source, tag.
     facets: Mapping[str, Facet]

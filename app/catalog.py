@@ -27,7 +27,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
 from app.calculations.kernel_library import Curves
 from app.calculations.uncertainty import Measured, Spread, Spreads
-from app.units import GB_PER_SECOND, GIB, MICRO, MILLI, TERA
+from app.units import GB_PER_SECOND, GIB, MICRO, MILLI, PICO, TERA
 
 DATA = Path(__file__).parent / "data"
 
@@ -340,7 +340,7 @@ def spreads() -> Spreads:
 def hardware() -> Hardware:
     """What surrounds the accelerators."""
     tables = tomllib.loads((DATA / "hardware.toml").read_text(encoding="utf-8"))
-    node, links, power = tables["node"], tables["links"], tables["power"]
+    node, links = tables["node"], tables["links"]
     generations = {name: tuple(found) for name, found in tables["kernels"].items() if name != "source"}
     return Hardware(
         node_gpus=node["node_gpus"],
@@ -352,8 +352,33 @@ def hardware() -> Hardware:
         in_network=tuple(links["in_network"]),
         generations=MappingProxyType(generations),
         expert_imbalance=tables["experts"]["imbalance"],
-        power=PowerModel(**{key: power[key] for key in ("idle", "compute", "memory", "other")}),
+        power=power_model(tables["power"]["idle"]),
     )
+
+
+#: power.csv, written by `python -m app calibrate --power`.
+POWER = DATA / "power.csv"
+POWER_COLUMNS = ("coefficient", "key", "value", "unit", "low", "high", "rows", "standard_error")
+#: What GPUs draw as files name it -> the part of PowerModel and the size of the file's unit.
+POWER_COEFFICIENTS = {"awake": ("awake", 1.0), "byte": ("joules_per_byte", PICO), "flop": ("joules_per_flop", PICO)}
+POWER_LEVELS = ("generation", "gpu")
+
+
+def power_model(idle: float) -> PowerModel:
+    """The fitted coefficients of power; `idle` is no fit."""
+    shared, factors = {}, {}
+    for row in rows(POWER, POWER_COLUMNS):
+        name, value = row["coefficient"], float(row["value"])
+        if not float(row["low"]) <= value <= float(row["high"]):
+            raise DataError(f"power.csv: {name} {row['key']} lies outside its bounds")
+        if name in POWER_COEFFICIENTS:
+            part, unit = POWER_COEFFICIENTS[name]
+            shared[part] = value * unit
+        elif name in POWER_LEVELS:
+            factors[name, row["key"]] = value
+        else:
+            raise DataError(f"power.csv: {name!r} is no coefficient")
+    return PowerModel(idle=idle, factors=MappingProxyType(factors), **shared)
 
 
 GRID_COLUMNS = ("slug", "name", "group", "gco2_per_kwh", "year", "basis", "source")

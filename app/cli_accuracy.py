@@ -12,13 +12,15 @@ from typing import Any
 import click
 
 from app import catalog, json_text, scoring, text_report, validation
+from app.calculations.coefficients import Efficiency
 from app.calculations.errors import InvalidInput
 from app.calibration import fit, folds, left_out, ranges
+from app.calibration import power as watts
 from app.calibration.compiled import CHUNK, Compiled, compile_in_parallel
 from app.calibration.model import Table
 
-#: Classes of metrics that coefficients are fitted to, and those that follow from them.
-SPEEDS, POWERS = ("throughput", "tpot", "ttft", "e2e"), ("energy", "power")
+#: Classes of metrics that the coefficients of speed are fitted to.
+SPEEDS = ("throughput", "tpot", "ttft", "e2e")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
 
@@ -65,6 +67,7 @@ def validate(files: tuple[Path, ...], output: Path | None, as_json: bool) -> Non
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write the ranges; else they are only shown.")
 @click.option("--efficiency", type=click.Path(path_type=Path), help="Where to write the coefficients.")
+@click.option("--power", type=click.Path(path_type=Path), help="Where to write the coefficients of power.")
 @click.option("--measured", type=click.Path(path_type=Path), help="Where to write what was measured with what.")
 @click.option("--accuracy", type=click.Path(path_type=Path), help="Where to write prediction beside measurement.")
 @click.option(
@@ -76,6 +79,7 @@ def calibrate(
     files: tuple[Path, ...],
     output: Path | None,
     efficiency: Path | None,
+    power: Path | None,
     measured: Path | None,
     accuracy: Path | None,
     left_out_of: tuple[str, ...],
@@ -94,20 +98,31 @@ def calibrate(
             fit.write(efficiency, fitted)
         if efficiency.resolve() == catalog.EFFICIENCY.resolve():
             catalog.efficiency.cache_clear()
-    powers = [row for row in rows if scoring.metric_class(row) in POWERS]
-    errors = {
-        name: folds.left_out_errors(compiled, fitted.deviations, name)
-        for name in {*left_out.LEFT_OUT_AT.values(), *left_out_of}
-    }
-    at = {nearness: errors[name] for nearness, name in left_out.LEFT_OUT_AT.items()}
-    found = [*ranges.at_any_distance(ranges.residuals("serving", powers)), *left_out.residuals(compiled, at)]
-    lines = ranges.ranges(found)
+    idle = catalog.hardware().power.idle
+    powered = [row for row in rows if scoring.metric_class(row) in watts.CLASSES]
+    coefficients = watts.fit(watts.observe(powered, speed_of(compiled, fitted.deviations)), idle)
+    if power is not None:
+        with writable("power", power):
+            watts.write(power, coefficients)
+        if power.resolve() == catalog.POWER.resolve():
+            catalog.hardware.cache_clear()
+    speeds, powers = {}, {}
+    for name in dict.fromkeys([*left_out.LEFT_OUT_AT.values(), *left_out_of]):
+        speeds[name] = folds.left_out(compiled, fitted.deviations, name)
+        fits = [speed_of(compiled, deviations) for deviations in speeds[name].fits]
+        powers[name] = watts.left_out(powered, fits, name, idle)
+    speed = {nearness: speeds[name].errors for nearness, name in left_out.LEFT_OUT_AT.items()}
+    drawn = {nearness: powers[name].errors for nearness, name in left_out.LEFT_OUT_AT.items()}
+    observed = powers["pairs"].rows
+    lines = ranges.ranges(left_out.residuals(compiled, speed) + left_out.residuals(observed, drawn))
     if output is not None:
         with writable("output", output):
             ranges.write(output, lines)
     if accuracy is not None:
+        plain = watts.on_roofline(observed, powered)
+        found = [*left_out.lines(compiled, speed, Table(compiled).on_roofline())] if compiled else []
         with writable("accuracy", accuracy):
-            left_out.write(accuracy, compiled, at)
+            left_out.write(accuracy, [*found, *left_out.lines(observed, drawn, plain)])
     if measured is not None:
         with writable("measured", measured):
             left_out.write_measured(measured, compiled)
@@ -115,8 +130,23 @@ def calibrate(
         click.echo(json_text.write({"ranges": [dataclasses.asdict(line) for line in lines]}, indent=2))
         return
     for name in dict.fromkeys(left_out_of):
-        show(text_report.left_out(name, folds.judged(compiled, errors[name])))
+        show(text_report.left_out(name, judged(compiled, speeds[name], powers[name])))
+    show(text_report.power(coefficients))
     show(text_report.ranges(lines))
+
+
+def speed_of(compiled: list[Compiled], deviations: fit.Deviations) -> Efficiency:
+    """The coefficients of speed to see power with; those of the last calibration where no speed was measured."""
+    return Efficiency(deviations=deviations) if compiled else catalog.efficiency()
+
+
+def judged(compiled: list[Compiled], speed: folds.LeftOut, drawn: watts.LeftOut) -> list[scoring.Judged]:
+    """All measurements beside what was predicted without their group; energy also from watts alone."""
+    return [
+        *folds.judged(compiled, speed.errors),
+        *folds.judged(drawn.rows, drawn.errors),
+        *drawn.at_measured_throughput(),
+    ]
 
 
 def rows_of_speed(file: Path) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app import formatting, glossary, scoring, show_work
+from app.calibration.power import Coefficient
 from app.calibration.ranges import Range
 from app.run_log import Run
 from app.validation import Summary
@@ -311,6 +312,14 @@ def ranges(lines: Iterable[Range]) -> Iterator[str]:
     for one in lines:
         name, spread = " ".join((one.metric, one.engine, one.nearness)), one.spread
         yield (f"{name:40} {spread.low:7.2f} {spread.high:7.2f} {spread.rows:7} {spread.groups:6} {one.coverage:7.0%}")
+
+
+def power(coefficients: Iterable[Coefficient]) -> Iterator[str]:
+    """Fitted coefficients of power, a line each."""
+    yield f"{'power':24} {'value':>9} {'error':>9} {'rows':>7}  unit"
+    for one in coefficients:
+        name = f"{one.name} {one.key}".strip()
+        yield f"{name:24} {one.value:9.4g} {one.standard_error:9.2g} {one.rows:7}  {one.prior.unit}"
 
 
 def left_out(grouping: str, judged: Sequence[scoring.Judged]) -> Iterator[str]:

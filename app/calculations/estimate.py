@@ -9,8 +9,9 @@ from math import inf
 
 from app.calculations import memory, serving
 from app.calculations.accelerator import Gpu, Hardware
+from app.calculations.activity import activity
 from app.calculations.collectives import Links
-from app.calculations.energy import power_watts
+from app.calculations.energy import Activity, power_watts
 from app.calculations.errors import InvalidInput
 from app.calculations.formats import Formats, resolve
 from app.calculations.kernel_library import library
@@ -81,24 +82,20 @@ class LayoutEstimate:
         return self.plan.longest_context(max(1, per_replica), limit)
 
     @property
-    def power_watts_per_gpu(self) -> float | None:
-        tdp = self.scenario.gpu.tdp_watts
-        if self.speed is None or tdp is None:
+    def activity(self) -> Activity | None:
+        """What a GPU does per second; None where nothing runs."""
+        if self.speed is None:
             return None
-        prefill, decode = self.speed.prefill, self.speed.decode
-        in_prefill = self.speed.prefill_share
+        load = workload(self.scenario)
+        traffic = serving.traffic_of(load, switches(self.scenario))
+        return activity(self.plan, self.speed, traffic, self.scenario.gpu, load.output_tokens, load.mode)
 
-        def share(name: str) -> float:
-            first, other = prefill.as_dict()[name] / prefill.total, decode.as_dict()[name] / decode.total
-            return float(in_prefill * first + (1 - in_prefill) * other)
-
-        return power_watts(
-            tdp,
-            self.scenario.hardware.power,
-            compute_share=share("compute"),
-            memory_share=share("memory"),
-            other_share=share("network") + share("host"),
-        )
+    @property
+    def power_watts_per_gpu(self) -> float | None:
+        gpu, model, active = self.scenario.gpu, self.scenario.hardware.power, self.activity
+        if active is None or gpu.tdp_watts is None:
+            return None
+        return float(power_watts(gpu.tdp_watts, model, active, model.factor(gpu.architecture, gpu.slug)))
 
     @property
     def price_usd_per_gpu_hour(self) -> float | None:

@@ -24,9 +24,11 @@ from app.calculations.uncertainty import (
 )
 from app.calibration.compiled import Compiled
 from app.calibration.folds import FOLDS, fold_of
-from app.calibration.model import Table
+from app.calibration.power import Observed
 from app.calibration.ranges import Residual, ranges
 from app.catalog import MEASURED_COLUMNS
+
+Row = Compiled | Observed
 
 #: Metrics made from another: (that metric's class); their range is that of its inverse.
 INVERSE_OF = {"prefill_tokens_per_s": "ttft", "decode_tokens_per_s": "tpot"}
@@ -39,12 +41,12 @@ LEFT_OUT_AT: Mapping[str, str] = {NEARBY: "runs", INTERPOLATED: "pairs", EXTRAPO
 Errors = Mapping[str, Any]
 
 
-def residual(row: Compiled, error: float, nearness: str) -> Residual:
+def residual(row: Row, error: float, nearness: str) -> Residual:
     engine = "" if row.stands_in else row.engine
     return Residual(METRIC_CLASS[row.metric], engine, row.source, row.pair, float(np.exp(error)), nearness)
 
 
-def residuals(rows: Sequence[Compiled], errors: Errors) -> list[Residual]:
+def residuals(rows: Sequence[Row], errors: Errors) -> list[Residual]:
     return [
         residual(row, error, nearness)
         for nearness, found in errors.items()
@@ -53,22 +55,22 @@ def residuals(rows: Sequence[Compiled], errors: Errors) -> list[Residual]:
     ]
 
 
-def range_of(row: Compiled, spreads: Spreads, nearness: str) -> Spread | None:
+def range_of(row: Row, spreads: Spreads, nearness: str) -> Spread | None:
     if row.metric in INVERSE_OF:
         found = spread(spreads, INVERSE_OF[row.metric], row.engine, nearness)
         return found.inverse() if found else None
     return spread(spreads, METRIC_CLASS[row.metric], row.engine, nearness)
 
 
-def measured(rows: Iterable[Compiled]) -> Measured:
+def measured(rows: Iterable[Row]) -> Measured:
     """What the rows say of; an engine that another stands in for was not measured."""
     return Measured(triples=frozenset((row.engine, row.gpu, row.model) for row in rows if not row.stands_in))
 
 
-def lines(rows: Sequence[Compiled], errors: Errors) -> Iterator[tuple[str, ...]]:
+def lines(rows: Sequence[Row], errors: Errors, plain: Any) -> Iterator[tuple[str, ...]]:
     """Lines of accuracy.csv.gz. Prediction and range are made without the row's pair of model and GPU: as of a question
-    that is interpolated, or extrapolated where the engine was measured on the GPU with no other model."""
-    plain = Table(rows).on_roofline()
+    that is interpolated, or extrapolated where the engine was measured on the GPU with no other model. `plain` is what
+    a plain roofline says of each row."""
     folds = np.array([fold_of(row.pair) for row in rows])
     for number in range(FOLDS):
         kept = [int(place) for place in np.flatnonzero(folds != number)]
@@ -88,9 +90,9 @@ def lines(rows: Sequence[Compiled], errors: Errors) -> Iterator[tuple[str, ...]]
             yield (row.identifier, *numbers, nearness)
 
 
-def write(path: Path, rows: Sequence[Compiled], errors: Errors) -> None:
+def write(path: Path, found: Iterable[tuple[str, ...]]) -> None:
     """The file of `/accuracy`. Raises OSError."""
-    published.write(path, COLUMNS, sorted(lines(rows, errors)))
+    published.write(path, COLUMNS, sorted(found))
 
 
 def write_measured(path: Path, rows: Iterable[Compiled]) -> None:
