@@ -419,6 +419,8 @@ KERNEL_COLUMNS = ("generation", "kernel", "library", "format", "constant", "valu
 MICROSECONDS = frozenset({"t0", "t1", "tb", "tau", "te", "tr", "ts", "a", "b", "a2", "b2"})
 EFFICIENCY = DATA / "efficiency.csv"
 MEASURED = DATA / "measured.csv"
+#: Name of the calibration that ships.
+PUBLISHED = "published"
 MEASURED_COLUMNS = ("engine", "gpu", "model", "rows")
 EFFICIENCY_COLUMNS = ("level", "key", "coefficient", "deviation", "factor", "rows")
 
@@ -448,4 +450,31 @@ def efficiency() -> Efficiency:
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows(EFFICIENCY, EFFICIENCY_COLUMNS):
         found.setdefault((row["level"], row["key"]), {})[row["coefficient"]] = float(row["deviation"])
-    return Efficiency(deviations=MappingProxyType(found))
+    return Efficiency(deviations=MappingProxyType(found), name=PUBLISHED)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Coefficients by name, and what was measured with what."""
+
+    efficiency: Efficiency
+    measured: Measured
+
+
+def calibrations() -> Mapping[str, Calibration]:
+    """The published calibration and those that users have saved; these know what was published too."""
+    published = Calibration(efficiency=efficiency(), measured=measured())
+    own = user_data.current().calibrations.entries()
+    return {PUBLISHED: published} | {
+        name: Calibration(efficiency=one.efficiency, measured=published.measured | one.measured)
+        for name, one in own.items()
+    }
+
+
+def calibration(name: str, field: str = "calibration") -> Calibration:
+    """The calibration of this name; InvalidInput with the nearest names where there is none."""
+    found = calibrations()
+    keys = {same(one): one for one in found}
+    if same(name) not in keys:
+        raise unknown(field, "Calibration", name, found)
+    return found[keys[same(name)]]

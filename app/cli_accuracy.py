@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from app import catalog, json_text, scoring, text_report, validation
+from app import catalog, json_text, own, scoring, text_report, validation
 from app.calculations.coefficients import Efficiency
 from app.calculations.errors import InvalidInput
 from app.calibration import fit, folds, left_out, ranges
+from app.calibration import own as own_calibration
 from app.calibration import power as watts
 from app.calibration.compiled import CHUNK, Compiled, compile_in_parallel
 from app.calibration.model import Table
@@ -74,6 +75,8 @@ def validate(files: tuple[Path, ...], output: Path | None, as_json: bool) -> Non
     "--leave-out", "left_out_of", multiple=True, type=click.Choice(list(folds.GROUPINGS)), default=("pairs",),
     show_default=True, help="Show the errors of fits that whole groups were left out of (may be repeated).",
 )  # fmt: skip
+@click.option("--save", "save_as", metavar="NAME", help="Fit your measurements on top of the published ones; keep it.")
+@click.option("--replace", is_flag=True, help="With --save: replace what is saved under the name.")
 @json_option
 def calibrate(
     files: tuple[Path, ...],
@@ -83,15 +86,22 @@ def calibrate(
     measured: Path | None,
     accuracy: Path | None,
     left_out_of: tuple[str, ...],
+    save_as: str | None,
+    replace: bool,
     as_json: bool,
 ) -> None:
     """Fit the coefficients and the ranges beside the estimates to the measurement tables FILES.
 
     Ranges are made from the errors on pairs of model and GPU that were left out of the fit, and it is shown how many of
-    the measurements lie inside ranges that they were left out of.
+    the measurements lie inside ranges that they were left out of. With --save your own measurements are fitted on top
+    of the published calibration; estimates with --calibration NAME use the result and name it.
     """
     rows = [row for file in files for row in rows_of_speed(file)]
     compiled = compiled_rows(rows)
+    if save_as is not None or replace:
+        parts = {"output": output, "efficiency": efficiency, "power": power, "measured": measured, "accuracy": accuracy}
+        calibrate_own(compiled, save_as, files, replace, parts, as_json)
+        return
     fitted = fit.fit(Table(compiled)) if compiled else fit.Fitted(deviations={}, rows={})
     if efficiency is not None:
         with writable("efficiency", efficiency):
@@ -133,6 +143,35 @@ def calibrate(
         show(text_report.left_out(name, judged(compiled, speeds[name], powers[name])))
     show(text_report.power(coefficients))
     show(text_report.ranges(lines))
+
+
+def calibrate_own(
+    compiled: list[Compiled],
+    name: str | None,
+    files: tuple[Path, ...],
+    replace: bool,
+    parts: Mapping[str, Path | None],
+    as_json: bool,
+) -> None:
+    """Keep what a user's measurements teach, and show how much nearer it comes."""
+    if name is None:
+        raise InvalidInput("replace", "--replace counts only with --save.", "--save NAME --replace")
+    for field, path in parts.items():
+        if path is not None:
+            raise InvalidInput(
+                field, f"--{field} writes a part of the published calibration, --save yours.", "one of them"
+            )
+    if not compiled:
+        raise InvalidInput("file", "None of the rows can be predicted, so they teach nothing.", "see validate")
+    found = own_calibration.calibrate(compiled, catalog.efficiency())
+    source = f"{len(compiled)} measurements of " + ", ".join(path.name for path in files)
+    saved = own.on_disk(lambda: own.save_calibration(name, source, found.document(), replace=replace))
+    figures = list(found.figures())
+    if as_json:
+        classes = [{"metric": metric, "rows": rows, "median_errors": errors} for metric, rows, errors in figures]
+        click.echo(json_text.write({"saved": saved.name, "errors": classes}, indent=2))
+        return
+    show(text_report.own_calibration(saved.name, figures))
 
 
 def speed_of(compiled: list[Compiled], deviations: fit.Deviations) -> Efficiency:

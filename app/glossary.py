@@ -88,6 +88,7 @@ RESULT_KEYS = {
     "batch": Key("object", "", "Requests in flight."),
     "batch.requested": Key("integer|string", "requests", "As asked: a number, or saturated."),
     "batch.running": Key("integer", "requests", "Those that run at once; the others wait."),
+    "calibration": Key("string", "", "Measurements that the speeds are calibrated on: published, or a name of yours."),
     "nearness": Key("string", "", "Whether this was measured: nearby, interpolated or extrapolated. Sets the ranges."),
     "ttft_ms": Key("quantity", "ms", "Time to first token: waiting and prefill included."),
     "tpot_ms": Key("quantity", "ms", "Time per output token after the first."),

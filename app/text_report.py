@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from app import formatting, glossary, scoring, show_work
+from app import catalog, formatting, glossary, scoring, show_work
 from app.calibration.power import Coefficient
 from app.calibration.ranges import Range
 from app.run_log import Run
@@ -85,6 +85,8 @@ def _subject(run: Run) -> Iterator[tuple[str, str]]:
         ", ".join(f"{name.replace('kv_cache', 'KV cache')} {precision[name]}" for name in precision),
     )
     yield "Measured", f"{found['nearness']}: {glossary.NEARNESS[found['nearness']]}"
+    if found["calibration"] != catalog.PUBLISHED:
+        yield "Calibration", found["calibration"]
     yield "Batch", f"{batch['running']:,} running of {_whole(batch['requested'])} requested"
     if found["grid"]:
         yield "Electricity", formatting.electricity(found["grid"], run.inputs.get("pue"))
@@ -320,6 +322,19 @@ def power(coefficients: Iterable[Coefficient]) -> Iterator[str]:
     for one in coefficients:
         name = f"{one.name} {one.key}".strip()
         yield f"{name:24} {one.value:9.4g} {one.standard_error:9.2g} {one.rows:7}  {one.prior.unit}"
+
+
+def own_calibration(name: str, figures: Iterable[tuple[str, int, Mapping[str, float | None]]]) -> Iterator[str]:
+    """What a user's measurements taught: median errors before and after, by class of metrics."""
+    yield f"Saved as {name!r}. Median errors on your measurements:"
+    yield f"  {'':12} {'rows':>6} {'published':>10} {'yours':>7} {'left out':>9}"
+    for metric, rows, errors in figures:
+        published, yours, without = (
+            formatting.UNKNOWN if errors[one] is None else f"{errors[one]:.1%}"
+            for one in ("published", "yours", "left out")
+        )
+        yield f"  {metric:12} {rows:6} {published:>10} {yours:>7} {without:>9}"
+    yield f"Use it: estimate --calibration {name!r} ..."
 
 
 def left_out(grouping: str, judged: Sequence[scoring.Judged]) -> Iterator[str]:

@@ -76,6 +76,7 @@ def results(found: Estimate) -> dict[str, Any]:
             "requested": "saturated" if scenario.concurrency is None else scenario.concurrency,
             "running": best.speed.running if best.speed else 0,
         },
+        "calibration": scenario.efficiency.name,
         "nearness": scenario.nearness,
         **speed,
         **energy_results(best, power=speed["power_w_per_gpu"], energy=speed["energy_j_per_token"]),

@@ -233,6 +233,9 @@ class ServingInputs:
     runtime_gib: Any = declared(
         group="engine", kind="number", label="Runtime overhead", minimum=0, maximum=1000, unit="GiB",
         placeholder="engine's default", help="Context, communication buffers and graphs on each GPU.")
+    calibration: Any = declared(
+        group="engine", kind="name", catalogue="calibrations", label="Calibration", default="published",
+        help="Measurements that the speeds are calibrated on: the published ones, or yours saved by calibrate --save.")
     compute_efficiency: Any = declared(
         group="engine", kind="number", label="Compute efficiency", minimum=0.01, maximum=1.0, unit="share",
         placeholder="calibrated", help="Share of the dense peak that large matrix products reach.")

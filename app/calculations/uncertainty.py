@@ -56,6 +56,9 @@ class Measured:
     def __post_init__(self) -> None:
         object.__setattr__(self, "pairs", frozenset((engine, gpu) for engine, gpu, _ in self.triples))
 
+    def __or__(self, other: Measured) -> Measured:
+        return Measured(triples=self.triples | other.triples)
+
     def nearness(self, engine: str, gpu: str, model: str) -> str:
         if (engine, gpu, model) in self.triples:
             return NEARBY

@@ -135,22 +135,25 @@ class Equations:
             right += heavy.T @ left[part]
         return matrix, right
 
-    def change(self, matrix: Any, right: Any, found: Any) -> Any:
-        """The step that the sums and the pull to zero ask for."""
-        step = np.linalg.solve(matrix + np.diag(self.spread**-2), right - found / self.spread**2)
+    def change(self, matrix: Any, right: Any, beyond: Any) -> Any:
+        """The step that the sums ask for, and the pull to zero of what lies beyond what is expected."""
+        step = np.linalg.solve(matrix + np.diag(self.spread**-2), right - beyond / self.spread**2)
         return np.clip(step, -LONGEST, LONGEST)
 
 
-def fit(table: Table, start: Deviations | None = None, rounds: int = ROUNDS) -> Fitted:
-    """The deviations that explain the rows best. The same rows give the same numbers."""
+def fit(table: Table, expected: Deviations | None = None, rounds: int = ROUNDS) -> Fitted:
+    """The deviations that explain the rows best. The same rows give the same numbers.
+
+    They are pulled to those `expected`, such as those of another calibration; to zero where there are none.
+    """
     rows = table.rows
     equations = Equations(rows)
-    found = equations.flat(start or {})
+    found = centre = equations.flat(expected or {})
     for _ in range(rounds):
         coefficients = coefficients_of(rows, as_deviations(equations.names, found))
         left = errors(table, coefficients)
         slope = derivatives(table, coefficients, left)
-        change = equations.change(*equations.sums(left, slope, np.arange(len(rows))), found)
+        change = equations.change(*equations.sums(left, slope, np.arange(len(rows))), found - centre)
         found = found + change
         if np.abs(change).max() < SETTLED:
             break

@@ -59,8 +59,8 @@ class LeftOut:
     errors: Any
 
 
-def left_out(rows: Sequence[Compiled], start: Deviations, grouping: str) -> LeftOut:
-    """The fits and errors of one grouping.
+def left_out(rows: Sequence[Compiled], start: Deviations, grouping: str, expected: Deviations | None = None) -> LeftOut:
+    """The fits and errors of one grouping; `start` is the fit to all, pulled to what is `expected`.
 
     One Gauss-Newton step from the fit to all, with the fold's rows subtracted from its equations: what only they
     taught falls back to what is expected.
@@ -70,7 +70,7 @@ def left_out(rows: Sequence[Compiled], start: Deviations, grouping: str) -> Left
     group = GROUPINGS[grouping]
     fold = np.array([fold_of(group(row)) for row in rows])
     table, equations = Table(rows), Equations(rows)
-    found = equations.flat(start)
+    found, centre = equations.flat(start), equations.flat(expected or {})
     coefficients = coefficients_of(rows, start)
     left = errors(table, coefficients)
     slope = derivatives(table, coefficients, left)
@@ -78,7 +78,7 @@ def left_out(rows: Sequence[Compiled], start: Deviations, grouping: str) -> Left
     matrix, right = (sum(part[position] for part in parts) for position in range(2))
     predicted, fits = np.zeros(len(rows)), []
     for number, (own_matrix, own_right) in enumerate(parts):
-        without = found + equations.change(matrix - own_matrix, right - own_right, found)
+        without = found + equations.change(matrix - own_matrix, right - own_right, found - centre)
         fits.append(as_deviations(equations.names, without))
         all_rows = errors(table, coefficients_of(rows, fits[-1]))
         predicted[fold == number] = all_rows[fold == number]
