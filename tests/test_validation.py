@@ -137,8 +137,8 @@ HEADLINES = {
     "itl_ms": 0.094,
     "e2e_latency_ms": 0.101,
     "decode_tokens_per_s": 0.077,
-    "power_w_per_gpu": 0.077,
-    "energy_j_per_token": 0.067,
+    "power_w_per_gpu": 0.068,
+    "energy_j_per_token": 0.073,
 }
 
 
