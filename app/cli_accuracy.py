@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from app import catalog, json_text, own, scoring, text_report, validation
 from app.calculations.coefficients import Efficiency
 from app.calculations.errors import InvalidInput
+from app.calibration import beside as not_fitted
 from app.calibration import fit, folds, left_out, ranges
 from app.calibration import own as own_calibration
 from app.calibration import power as watts
@@ -130,7 +132,7 @@ def calibrate(
             ranges.write(output, lines)
     if accuracy is not None:
         plain = watts.on_roofline(observed, powered)
-        found = [*left_out.lines(compiled, speed, Table(compiled).on_roofline())] if compiled else []
+        found = speed_lines(rows, compiled, speed, [Efficiency(deviations=one) for one in speeds["pairs"].fits])
         with writable("accuracy", accuracy):
             left_out.write(accuracy, [*found, *left_out.lines(observed, drawn, plain)])
     if measured is not None:
@@ -177,6 +179,21 @@ def calibrate_own(
 def speed_of(compiled: list[Compiled], deviations: fit.Deviations) -> Efficiency:
     """The coefficients of speed to see power with; those of the last calibration where no speed was measured."""
     return Efficiency(deviations=deviations) if compiled else catalog.efficiency()
+
+
+def speed_lines(
+    rows: list[dict[str, str]], compiled: list[Compiled], speed: left_out.Errors, fits: list[Efficiency]
+) -> list[tuple[str, ...]]:
+    """Lines of /accuracy of all speeds that count: those that were fitted to, and those beside."""
+    if not compiled:
+        return []
+    fitted = {row.identifier for row in compiled}
+    beside = [row for row in rows if scoring.metric_class(row) in SPEEDS and row["id"] not in fitted]
+    others = list(not_fitted.predicted(beside, fits))
+    of_others = not_fitted.errors(others)
+    errors = {nearness: np.concatenate([found, of_others]) for nearness, found in speed.items()}
+    plain = np.concatenate([Table(compiled).on_roofline(), np.full(len(others), np.nan)])
+    return list(left_out.lines([*compiled, *others], errors, plain))
 
 
 def judged(compiled: list[Compiled], speed: folds.LeftOut, drawn: watts.LeftOut) -> list[scoring.Judged]:

@@ -22,13 +22,14 @@ from app.calculations.uncertainty import (
     Spreads,
     spread,
 )
+from app.calibration.beside import Beside
 from app.calibration.compiled import Compiled
 from app.calibration.folds import FOLDS, fold_of
 from app.calibration.power import Observed
 from app.calibration.ranges import Residual, ranges
 from app.catalog import MEASURED_COLUMNS
 
-Row = Compiled | Observed
+Row = Compiled | Observed | Beside
 
 #: Metrics made from another: (that metric's class); their range is that of its inverse.
 INVERSE_OF = {"prefill_tokens_per_s": "ttft", "decode_tokens_per_s": "tpot"}

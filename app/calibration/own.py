@@ -43,8 +43,7 @@ class Own:
         judged = {name: folds.judged(self.rows, errors) for name, errors in told.items()}
         for metric in dict.fromkeys(one.name for one in judged["yours"]):
             found = {
-                name: scoring.figures([one for one in rows if one.name == metric])
-                for name, rows in judged.items()
+                name: scoring.figures([one for one in rows if one.name == metric]) for name, rows in judged.items()
             }
             yield metric, found["yours"].rows, {name: one.median for name, one in found.items()}
 
