@@ -74,6 +74,14 @@ class LayoutEstimate:
         """Requests of this length that memory holds at once, whole instance."""
         return self.plan.most_sequences(self.scenario.request_tokens) * self.layout.dp
 
+    @cached_property
+    def max_requests_per_second(self) -> float | None:
+        """Requests of this length that are served with all places taken, whole instance; None where nothing runs."""
+        scenario = self.scenario
+        asked = workload(scenario), switches(scenario), scheduler(scenario)
+        found = serving.saturate(self.plan, self.machine, *asked)
+        return None if found is None else found.requests_per_second
+
     @property
     def max_context_tokens(self) -> int:
         """Longest prompt plus output that each of the requests in flight can have."""

@@ -122,6 +122,11 @@ def warnings(found: Estimate) -> Iterator[str]:
             f"{best.speed.waiting:,} of {scenario.concurrency:,} requests wait in the queue for memory or a slot; "
             f"their waiting is in the time to first token."
         )
+    if scenario.arrival == "open" and best.speed and best.speed.arrivals is None:
+        yield (
+            f"{scenario.request_rate:,.4g} requests per second arrive and {best.speed.requests_per_second:,.4g} can be "
+            "served: the queue, and with it the time to first token, grows without end."
+        )
     if formats.weights.bits < formats.activations.bits and formats.weights.bits < 16:
         lacking = formats.weights.peak in ("fp8", "fp4", "int8") and not gpu.supports(formats.weights.peak)
         reason = f" ({gpu.name} has no {formats.weights.name} units)" if lacking else ""

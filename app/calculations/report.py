@@ -79,6 +79,7 @@ def results(found: Estimate) -> dict[str, Any]:
         "calibration": scenario.efficiency.name,
         "nearness": scenario.nearness,
         **speed,
+        **load_results(best),
         **energy_results(best, power=speed["power_w_per_gpu"], energy=speed["energy_j_per_token"]),
         **cost_results(best),
         "flops": flops_results(best),
@@ -211,6 +212,28 @@ def speed_results(best: LayoutEstimate) -> dict[str, Any]:
         "energy_j_per_token": quantity(joules, spreads["energy"]),
         "power_w_per_gpu": quantity(watts, spreads["power"]),
     }
+
+
+PERCENTILES = ("p50", "p90", "p99")
+
+
+def load_results(best: LayoutEstimate) -> dict[str, Any]:
+    """The most requests that are served at this length, and under Poisson arrivals the share of it that is asked for
+    and how TTFT and TPOT spread over requests. Null where they are not known."""
+    spreads, speed = spreads_of(best), best.speed
+    most = best.max_requests_per_second
+    arrivals = speed.arrivals if speed else None
+    rate = best.scenario.request_rate if best.scenario.arrival == "open" else None
+    found: dict[str, Any] = {
+        "max_requests_per_s": quantity(most, spreads["throughput"]),
+        "utilization": rate / most if rate and most else None,
+    }
+    for name in ("ttft", "tpot"):
+        times = getattr(arrivals, name, None)
+        for share in PERCENTILES:
+            seconds = getattr(times, share, None)
+            found[f"{name}_ms_{share}"] = quantity(None if seconds is None else seconds * MILLISECONDS, spreads[name])
+    return found
 
 
 def energy_results(best: LayoutEstimate, *, power: Quantity, energy: Quantity) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import inf
+from typing import TYPE_CHECKING
 
 from app.calculations import queueing
 from app.calculations.arrays import Numbers, larger, smaller, where
@@ -15,8 +16,13 @@ from app.calculations.operators import Operator, Pass, Traffic, forward_operator
 from app.calculations.queueing import Latency, Scheduler, Steps
 from app.calculations.roofline import Machine, Seconds, pass_seconds
 
+if TYPE_CHECKING:
+    from app.calculations.open_loop import Arrivals
+
 #: Exponent with which the launches of a step without CUDA graphs and its GPU time overlap.
 LAUNCH_OVERLAP = 4
+#: A prompt adds at least this share of its time alone to a busy server.
+LEAST_ADDED = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +84,8 @@ class StepPlan:
     #: Prompts in `mixed` and in `burst`.
     mixed_prompts: float
     burst_prompts: float
+    #: Prompts that the tokens of a step allow.
+    burst_limit: float
     chunks: float
     fill: float
 
@@ -105,6 +113,8 @@ class Serving:
     #: The steps that these times are of, and what the queue made of them.
     planned: StepPlan
     latency: Latency
+    #: Of Poisson arrivals that are served.
+    arrivals: Arrivals | None = None
 
 
 def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running: int, pool: float) -> StepPlan:
@@ -138,6 +148,7 @@ def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running:
         burst=Step(work=replace(one, sequences=burst_prompts), sequences=burst_prompts, graph=False, repeats=chunks),
         mixed_prompts=mixed_prompts,
         burst_prompts=burst_prompts,
+        burst_limit=per_step,
         chunks=float(chunks),
         fill=min(fresh / budget, 1.0) if switches.chunked_prefill else 1.0,
     )
@@ -193,11 +204,21 @@ def simulate(
         return None
     traffic = traffic_of(workload, switches)
     if workload.mode == "open":
-        return open_loop(plan, machine, workload, switches, scheduler, traffic, slots)
+        from app.calculations.poisson import poisson  # Imports this module, and numpy.
+
+        return poisson(plan, machine, workload, switches, scheduler, traffic, slots)
     crowd = crowd_of(plan, workload, slots)
     steps_of = step_plan(plan, workload, switches, crowd.running, crowd.wanted)
     prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
     return result(queued(steps, scheduler, workload, crowd), prefill, decode, steps, steps_of, workload, crowd)
+
+
+def saturate(
+    plan: MemoryPlan, machine: Machine, workload: Workload, switches: Switches, scheduler: Scheduler
+) -> Serving | None:
+    """As many requests as run at once, always in flight: nothing serves more. None where not even one fits."""
+    mode = workload.mode if workload.mode == "static" else "closed"
+    return simulate(plan, machine, replace(workload, mode=mode, concurrency=None, waves=inf), switches, scheduler)
 
 
 def traffic_of(workload: Workload, switches: Switches) -> Traffic:
@@ -263,7 +284,7 @@ def time_steps(
         Steps(
             decode=decode.total,
             alone=alone.total,
-            added=max(mixed - decode.total, 0.02 * alone.total) / steps_of.mixed_prompts / stages,
+            added=max(mixed - decode.total, LEAST_ADDED * alone.total) / steps_of.mixed_prompts / stages,
             burst=burst / steps_of.burst_prompts / stages,
             request=machine.coefficients.request_seconds,
             chunks=steps_of.chunks,
@@ -311,73 +332,6 @@ def median_step(steps: Steps, running: Numbers, output_tokens: Numbers) -> Numbe
 
 #: Poisson arrivals leave half of the steps without one at this mean.
 LOG_2 = 0.6931
-#: Rounds of the fixed point of an open loop: running = rate x time in the server.
-ROUNDS = 12
-
-
-def open_loop(
-    plan: MemoryPlan,
-    machine: Machine,
-    workload: Workload,
-    switches: Switches,
-    scheduler: Scheduler,
-    traffic: Traffic,
-    slots: int,
-) -> Serving:
-    """Poisson arrivals. How many run follows from Little's law, n = rate x L x s(n); where no n below `slots` does,
-    the queue grows without end and latencies are infinite."""
-    replicas = plan.layout.dp
-    rate = (workload.request_rate or 0.0) / replicas
-
-    def planned(running: float) -> StepPlan:
-        return step_plan(plan, workload, switches, max(1, round(running)), 1.0)
-
-    running = 1.0
-    for _ in range(ROUNDS):
-        steps_of = planned(min(running, slots))
-        prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
-        found = queueing.open_loop(
-            steps, scheduler, rate=rate, decode_now=steps.decode, output_tokens=workload.output_tokens
-        )
-        needed = rate * float(found.cycle)
-        if abs(needed - running) < 0.02 * running:
-            break
-        running = (running * needed) ** 0.5 if needed < slots else min(needed, 2.0 * slots)
-    full_of = planned(slots)
-    full_prefill, full_decode, full = time_steps(plan, machine, full_of, traffic)
-    most = queueing.closed_loop(
-        full,
-        scheduler,
-        concurrency=float(slots),
-        running=float(slots),
-        input_tokens=workload.input_tokens,
-        output_tokens=workload.output_tokens,
-        waves=inf,
-        length_spread=workload.length_spread,
-    )
-    stable = rate < float(most.rate)
-    if not stable:
-        prefill, decode, steps = full_prefill, full_decode, full
-        found = replace(most, ttft=inf, steady=inf)
-    count = min(slots, max(1, round(running))) * replicas
-    tokens = workload.output_tokens - 1
-    tpot = float(found.tpot) if tokens > 0 else None
-    return Serving(
-        running=count if stable else slots * replicas,
-        waiting=0,
-        prefill=prefill,
-        decode=decode,
-        ttft_seconds=float(found.ttft),
-        steady_ttft_seconds=float(found.steady),
-        tpot_seconds=tpot,
-        e2e_seconds=float(found.ttft + tokens * (tpot or 0.0)),
-        requests_per_second=min(rate, float(most.rate)) * replicas,
-        median_step_seconds=float(median_step(steps, running, workload.output_tokens)),
-        prefill_share=float(found.prefill_share),
-        steps=steps,
-        planned=steps_of if stable else full_of,
-        latency=found,
-    )
 
 
 def decode_seconds(plan: MemoryPlan, machine: Machine, sequences: float, context_tokens: float) -> Seconds:
