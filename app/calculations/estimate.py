@@ -161,6 +161,7 @@ def workload(scenario: ServingScenario) -> Workload:
         request_rate=scenario.request_rate,
         waves=scenario.waves or inf,
         length_spread=scenario.length_spread,
+        prefix_hit_rate=scenario.prefix_hit_rate,
         collapsed_routing=scenario.collapsed_routing,
         seen_to_run=scenario.seen_to_run,
     )

@@ -184,6 +184,10 @@ class ServingInputs:
     shared_prefix_tokens: Any = declared(
         group="engine", kind="integer", label="Shared prefix", default=0, minimum=0, maximum=100_000_000, unit="tokens",
         help="First tokens that all prompts share (a system prompt): cached once per replica and computed once.")
+    prefix_hit_rate: Any = declared(
+        group="engine", kind="number", label="Prefix hit rate", default=0.0, minimum=0, maximum=1, unit="share",
+        help="Share of prompt tokens found in the prefix cache (earlier turns, documents): attended to, not computed "
+        "again. Each request still holds its whole cache: hits are not taken to be shared between running requests.")
     output_tokens: Any = declared(
         group="workload", kind="integer", label="Output", default=256, minimum=1, maximum=100_000_000, unit="tokens",
         help="Mean number of generated tokens.")
@@ -282,6 +286,7 @@ class ServingScenario:
     value_precision: str = "auto"
     input_tokens: int = 1024
     shared_prefix_tokens: int = 0
+    prefix_hit_rate: float = 0.0
     output_tokens: int = 256
     #: None: saturated.
     concurrency: int | None = 16

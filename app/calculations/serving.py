@@ -26,7 +26,7 @@ class Workload:
     `mode`: "closed" (`concurrency` always in flight; None: as many as run at once), "static" (a batch of
     `concurrency` starts and ends together) or "open" (Poisson arrivals at `request_rate` per second). `waves`: a
     closed run sends so many requests per slot (infinite: a steady server). `length_spread` is (longest - shortest) /
-    longest output.
+    longest output. `prefix_hit_rate` is the share of prompt tokens found in the prefix cache.
     """
 
     input_tokens: float
@@ -36,6 +36,7 @@ class Workload:
     request_rate: float | None = None
     waves: float = inf
     length_spread: float = 1.0
+    prefix_hit_rate: float = 0.0
     collapsed_routing: bool = False
     #: Speed is asked for even where the memory estimate says that not one request fits: it was seen to run.
     seen_to_run: bool = False
@@ -111,8 +112,9 @@ def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running:
     Pipeline stages work on different micro-batches at once, so a pass holds running / pp sequences.
     """
     inputs, outputs = workload.input_tokens, workload.output_tokens
-    shared = plan.shared_prefix_tokens
-    fresh = max(inputs - shared, 1.0)
+    # At least the last token is computed: its logits give the first output token.
+    cached = min(max(plan.shared_prefix_tokens, workload.prefix_hit_rate * inputs), inputs - 1.0)
+    fresh = inputs - cached
     budget = float(switches.step_tokens)
     stages = plan.layout.pp
     batch = max(1.0, running / stages)
@@ -121,7 +123,7 @@ def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running:
     mixed_prompts = min(flow, per_step, float(running))
     burst_prompts = max(1.0, min(float(int(per_step)), pool))
     decode = Pass(sequences=batch, new_tokens=1.0, cached_tokens=inputs + outputs / 2)
-    one = Pass(sequences=1.0, new_tokens=fresh, cached_tokens=shared)
+    one = Pass(sequences=1.0, new_tokens=fresh, cached_tokens=cached)
     chunks = -(-fresh // budget) if switches.chunked_prefill else 1.0
     return StepPlan(
         running=running,
