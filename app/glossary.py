@@ -160,10 +160,10 @@ WORK_KEYS = {
     "work.chain.numbers": Key("string", "", "The expression with numbers in it."),
 }
 
-#: A row of `work.steps.*.rows`: equal operators of a step on one GPU, or what the host adds.
+#: A row of `work.steps.*.rows`: equal operators of a step on one GPU, or what the host or guessing drafts add.
 WORK_ROW_KEYS = {
-    "name": Key("string", "", "The operator, or what the host does."),
-    "component": Key("string", "", "A component of FLOPs, elementwise, network or host."),
+    "name": Key("string", "", "The operator, what the host does, or drafts."),
+    "component": Key("string", "", "A component of FLOPs, elementwise, network, host or draft."),
     "count": Key("integer", "", "How often it runs in the step."),
     "flops": Key("number", "FLOP", "What the arithmetic needs, all of them."),
     "bytes": Key("number", "bytes", "Read and written, all of them; of the network: the messages."),

@@ -21,6 +21,7 @@ from app.calculations.queueing import Scheduler
 from app.calculations.roofline import Machine
 from app.calculations.scenario import ServingScenario
 from app.calculations.serving import Serving, Switches, Workload
+from app.calculations.speculation import Speculation
 
 #: Automatic numbers of GPUs tried, smallest first: servers come in powers of two.
 GPU_COUNTS = tuple(2**n for n in range(11))
@@ -164,6 +165,11 @@ def workload(scenario: ServingScenario) -> Workload:
         prefix_hit_rate=scenario.prefix_hit_rate,
         collapsed_routing=scenario.collapsed_routing,
         seen_to_run=scenario.seen_to_run,
+        speculation=Speculation(
+            draft_tokens=scenario.draft_tokens,
+            acceptance_rate=scenario.acceptance_rate,
+            draft_cost=scenario.draft_cost,
+        ),
     )
 
 
@@ -214,6 +220,7 @@ def memory_plan(scenario: ServingScenario, layout: Layout, formats: Formats) -> 
         max_sequences=scenario.sampled_sequences,
         runtime_bytes=None if runtime is None else runtime * GIB,
         shared_prefix_tokens=min(scenario.shared_prefix_tokens, scenario.input_tokens - 1),
+        draft_tokens=scenario.draft_tokens,
     )
 
 

@@ -231,6 +231,16 @@ class ServingInputs:
     fused_attention: Any = declared(
         group="engine", kind="choice", label="Fused attention", default="auto", choices=ON_OFF,
         help="Attention that never writes its score matrix (FlashAttention). Off: scores go through memory.")
+    draft_tokens: Any = declared(
+        group="engine", kind="integer", label="Draft tokens", default=0, minimum=0, maximum=64, unit="tokens",
+        help="Speculative decoding: guessed tokens that each decode step verifies. 0: off. Weights of a draft model "
+        "are not counted; add them to the runtime overhead.")
+    acceptance_rate: Any = declared(
+        group="engine", kind="number", label="Acceptance rate", default=0.7, minimum=0, maximum=1, unit="share",
+        help="Chance that a draft is accepted where those before it were.")
+    draft_cost: Any = declared(
+        group="engine", kind="number", label="Cost of a draft", default=0.05, minimum=0, maximum=10, unit="share",
+        help="Time of guessing one token as a share of the GPU time of a decode step without drafts.")
     runtime_gib: Any = declared(
         group="engine", kind="number", label="Runtime overhead", minimum=0, maximum=1000, unit="GiB",
         placeholder="engine's default", help="Context, communication buffers and graphs on each GPU.")
@@ -300,6 +310,9 @@ class ServingScenario:
     chunked_prefill: str = "auto"
     cuda_graphs: str = "auto"
     fused_attention: str = "auto"
+    draft_tokens: int = 0
+    acceptance_rate: float = 0.7
+    draft_cost: float = 0.05
     max_sequences: int | None = None
     memory_utilization: float | None = None
     max_batched_tokens: int | None = None

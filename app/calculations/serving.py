@@ -14,6 +14,7 @@ from app.calculations.memory import MemoryPlan
 from app.calculations.operators import Operator, Pass, Traffic, forward_operators
 from app.calculations.queueing import Latency, Scheduler, Steps
 from app.calculations.roofline import Machine, Seconds, pass_seconds
+from app.calculations.speculation import NO_DRAFTS, Speculation
 
 #: Exponent with which the launches of a step without CUDA graphs and its GPU time overlap.
 LAUNCH_OVERLAP = 4
@@ -40,6 +41,23 @@ class Workload:
     collapsed_routing: bool = False
     #: Speed is asked for even where the memory estimate says that not one request fits: it was seen to run.
     seen_to_run: bool = False
+    speculation: Speculation = NO_DRAFTS
+
+    @property
+    def decode_steps(self) -> float:
+        """Steps of a request after the one that gives its first token."""
+        return self.speculation.decode_steps(self.output_tokens)
+
+    @property
+    def output_steps(self) -> float:
+        """Steps that give tokens; without drafts as many as output tokens."""
+        return 1 + self.decode_steps
+
+    def token_seconds(self, step_seconds: Numbers) -> float | None:
+        """TPOT from the mean time of a decode step; None for one output token: there is no second one."""
+        if self.output_tokens <= 1:
+            return None
+        return float(step_seconds * (self.decode_steps / (self.output_tokens - 1)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +74,22 @@ class Switches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of a replica: its pass, the sequences that its host handles, and how many steps it really is."""
+    """One step of a replica: its pass, the sequences that its host handles, and how many steps it really is.
+
+    `draft_steps`: before it drafts are made, in so many times the GPU time of a decode step without them.
+    """
 
     work: Pass
     sequences: Numbers
     #: Whether CUDA graphs hold it, so that the host launches no kernels.
     graph: bool
     repeats: float = 1.0
+    draft_steps: float = 0.0
+
+    @property
+    def undrafted(self) -> Pass:
+        """The decode step that the drafts' time is counted in."""
+        return replace(self.work, new_tokens=1.0, beside=(), verifies=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +123,8 @@ class Serving:
     tpot_seconds: float | None
     e2e_seconds: float
     requests_per_second: float
-    #: Median time between two tokens of a request: of a step without prefill, where most are.
+    #: Median time between two answers of a request, of a token or of the drafts that were accepted: of a step without
+    #: prefill, where most are.
     median_step_seconds: float
     #: Share of wall time that GPUs spend in prefill.
     prefill_share: float
@@ -119,18 +147,30 @@ def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running:
     stages = plan.layout.pp
     batch = max(1.0, running / stages)
     per_step = max(1.0, budget / fresh)
-    flow = max(1.0, running / max(outputs, 1.0))
+    flow = max(1.0, running / max(workload.output_steps, 1.0))
     mixed_prompts = min(flow, per_step, float(running))
     burst_prompts = max(1.0, min(float(int(per_step)), pool))
-    decode = Pass(sequences=batch, new_tokens=1.0, cached_tokens=inputs + outputs / 2)
+    drafts = workload.speculation
+    decode = Step(
+        work=Pass(
+            sequences=batch,
+            new_tokens=1.0 + drafts.draft_tokens,
+            cached_tokens=inputs + outputs / 2,
+            verifies=drafts.draft_tokens > 0,
+        ),
+        sequences=batch,
+        graph=switches.cuda_graphs,
+        draft_steps=drafts.draft_steps,
+    )
     one = Pass(sequences=1.0, new_tokens=fresh, cached_tokens=cached)
     chunks = -(-fresh // budget) if switches.chunked_prefill else 1.0
     return StepPlan(
         running=running,
-        decode=Step(work=decode, sequences=batch, graph=switches.cuda_graphs),
+        decode=decode,
         alone=Step(work=one, sequences=1.0, graph=False, repeats=chunks),
-        mixed=Step(
-            work=replace(decode, beside=(replace(one, sequences=mixed_prompts),)),
+        mixed=replace(
+            decode,
+            work=replace(decode.work, beside=(replace(one, sequences=mixed_prompts),)),
             sequences=batch + mixed_prompts,
             graph=False,
             repeats=chunks,
@@ -149,9 +189,15 @@ def step_operators(plan: MemoryPlan, step: Step, traffic: Traffic) -> Iterator[O
 
 def step_seconds(plan: MemoryPlan, machine: Machine, step: Step, traffic: Traffic) -> Seconds:
     """A step's time: operators, and the host's work between steps and per sequence. Launching a step's kernels one by
-    one overlaps with the GPU and shows where it takes longer."""
+    one overlaps with the GPU and shows where it takes longer. Drafts come before."""
     gpu = pass_seconds(step_operators(plan, step, traffic), machine, 0.0)
-    return replace(gpu, host=gpu.host + sum(host_terms(plan, machine, step, gpu.total).values()))
+    whole = replace(gpu, host=gpu.host + sum(host_terms(plan, machine, step, gpu.total).values()))
+    return whole.plus(undrafted_seconds(plan, machine, step, traffic), step.draft_steps) if step.draft_steps else whole
+
+
+def undrafted_seconds(plan: MemoryPlan, machine: Machine, step: Step, traffic: Traffic) -> Seconds:
+    """GPU time of the decode step that drafts are counted in."""
+    return pass_seconds(step_operators(plan, replace(step, work=step.undrafted), traffic), machine, 0.0)
 
 
 def host_terms(plan: MemoryPlan, machine: Machine, step: Step, gpu_seconds: Numbers) -> dict[str, Numbers]:
@@ -233,7 +279,7 @@ def queued(steps: Steps, scheduler: Scheduler, workload: Workload, crowd: Crowd)
     """What the queue makes of the steps, in a static batch or a closed loop."""
     if workload.mode == "static":
         return queueing.static_batch(
-            steps, concurrency=crowd.wanted, running=crowd.running, output_tokens=workload.output_tokens
+            steps, concurrency=crowd.wanted, running=crowd.running, output_tokens=workload.output_steps
         )
     return queueing.closed_loop(
         steps,
@@ -241,7 +287,7 @@ def queued(steps: Steps, scheduler: Scheduler, workload: Workload, crowd: Crowd)
         concurrency=float(crowd.wanted),
         running=float(crowd.running),
         input_tokens=workload.input_tokens,
-        output_tokens=workload.output_tokens,
+        output_tokens=workload.output_steps,
         waves=workload.waves,
         length_spread=workload.length_spread,
     )
@@ -280,8 +326,7 @@ def result(
     workload: Workload,
     crowd: Crowd,
 ) -> Serving:
-    tokens = workload.output_tokens - 1
-    tpot = float(found.tpot) if tokens > 0 else None
+    tpot = workload.token_seconds(found.tpot)
     places = int(crowd.running * crowd.replicas)
     return Serving(
         running=min(places, int(crowd.asked)),
@@ -291,9 +336,9 @@ def result(
         ttft_seconds=float(found.ttft),
         steady_ttft_seconds=float(found.steady),
         tpot_seconds=tpot,
-        e2e_seconds=float(found.ttft + tokens * (tpot or 0.0)),
+        e2e_seconds=float(found.ttft + (workload.output_tokens - 1) * (tpot or 0.0)),
         requests_per_second=float(found.rate * crowd.replicas * crowd.occupied),
-        median_step_seconds=float(median_step(steps, crowd.running, workload.output_tokens)),
+        median_step_seconds=float(median_step(steps, crowd.running, workload.output_steps)),
         prefill_share=float(found.prefill_share),
         steps=steps,
         planned=steps_of,
@@ -301,10 +346,10 @@ def result(
     )
 
 
-def median_step(steps: Steps, running: Numbers, output_tokens: Numbers) -> Numbers:
-    """The median step of a steady server: prompts join running / output_tokens of the steps, at random; while less
+def median_step(steps: Steps, running: Numbers, output_steps: Numbers) -> Numbers:
+    """The median step of a steady server: prompts join running / output_steps of the steps, at random; while less
     than half of them do, the median step has none."""
-    joining = running / larger(output_tokens, 1.0)
+    joining = running / larger(output_steps, 1.0)
     return steps.decode + where(joining > LOG_2, steps.added * larger(joining, 1.0), 0.0 * steps.added)
 
 
@@ -336,7 +381,7 @@ def open_loop(
         steps_of = planned(min(running, slots))
         prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
         found = queueing.open_loop(
-            steps, scheduler, rate=rate, decode_now=steps.decode, output_tokens=workload.output_tokens
+            steps, scheduler, rate=rate, decode_now=steps.decode, output_tokens=workload.output_steps
         )
         needed = rate * float(found.cycle)
         if abs(needed - running) < 0.02 * running:
@@ -350,7 +395,7 @@ def open_loop(
         concurrency=float(slots),
         running=float(slots),
         input_tokens=workload.input_tokens,
-        output_tokens=workload.output_tokens,
+        output_tokens=workload.output_steps,
         waves=inf,
         length_spread=workload.length_spread,
     )
@@ -359,8 +404,7 @@ def open_loop(
         prefill, decode, steps = full_prefill, full_decode, full
         found = replace(most, ttft=inf, steady=inf)
     count = min(slots, max(1, round(running))) * replicas
-    tokens = workload.output_tokens - 1
-    tpot = float(found.tpot) if tokens > 0 else None
+    tpot = workload.token_seconds(found.tpot)
     return Serving(
         running=count if stable else slots * replicas,
         waiting=0,
@@ -369,9 +413,9 @@ def open_loop(
         ttft_seconds=float(found.ttft),
         steady_ttft_seconds=float(found.steady),
         tpot_seconds=tpot,
-        e2e_seconds=float(found.ttft + tokens * (tpot or 0.0)),
+        e2e_seconds=float(found.ttft + (workload.output_tokens - 1) * (tpot or 0.0)),
         requests_per_second=min(rate, float(most.rate)) * replicas,
-        median_step_seconds=float(median_step(steps, running, workload.output_tokens)),
+        median_step_seconds=float(median_step(steps, running, workload.output_steps)),
         prefill_share=float(found.prefill_share),
         steps=steps,
         planned=steps_of if stable else full_of,

@@ -22,11 +22,14 @@ HOST_TERMS = {
     "sequences": "Host work per sequence",
     "launches": "Kernel launches that take longer than the GPU",
 }
+#: Of `Seconds`: what a row is bound by.
+BOUND = {"compute": "compute", "memory": "memory", "network": "network", "host": "launch"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Equal operators of a step, or (component "host") what the host adds; per GPU, all pipeline stages."""
+    """Equal operators of a step, or what the host (component "host") and guessing drafts ("draft") add; per GPU, all
+    pipeline stages."""
 
     name: str
     component: str
@@ -70,10 +73,28 @@ def rows(best: LayoutEstimate, step: Step) -> list[Row]:
     found = [grouped(members, machine) for members in groups.values()]
     gpu_seconds = sum(one.seconds for one in ones)
     host = serving.host_terms(best.plan, machine, step, gpu_seconds)
+    if step.draft_steps:
+        found.append(draft_row(best, step))
     return found + [
         Row(name=HOST_TERMS[name], component="host", count=1, flops=0.0, bytes=0.0, seconds=float(s), bound_by="host")
         for name, s in host.items()
     ]
+
+
+def draft_row(best: LayoutEstimate, step: Step) -> Row:
+    """Guessing the drafts, in shares of a decode step without them."""
+    traffic = serving.traffic_of(workload(best.scenario), switches(best.scenario))
+    drafts = serving.undrafted_seconds(best.plan, best.machine, step, traffic)
+    parts = drafts.as_dict()
+    return Row(
+        name="Drafts",
+        component="draft",
+        count=best.scenario.draft_tokens,
+        flops=0.0,
+        bytes=0.0,
+        seconds=float(step.draft_steps * drafts.total),
+        bound_by=BOUND[max(parts, key=lambda name: parts[name])],
+    )
 
 
 def grouped(members: list[Timed], machine: Machine) -> Row:
@@ -185,6 +206,46 @@ def given(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
         yield Line(symbol="pp", meaning="Pipeline stages, which work on different requests", value=layout.pp, unit="")
     steps = speed.steps
     yield Line(symbol="h", meaning="Host time of a request outside the steps", value=float(steps.request))
+    yield from draft_lines(best)
+
+
+def draft_lines(best: LayoutEstimate) -> Iterator[Line]:
+    """With speculative decoding: how many tokens a step gives, and how many steps that leaves."""
+    asked = workload(best.scenario)
+    drafts = asked.speculation
+    if not drafts.draft_tokens:
+        return
+    yield Line(symbol="a", meaning="Chance that a draft is accepted", value=drafts.acceptance_rate, unit="")
+    yield Line(
+        symbol="g",
+        meaning=f"Tokens that a step gives with {drafts.draft_tokens} drafts",
+        value=drafts.tokens_per_step,
+        unit="tokens",
+        expression=" + ".join(["1", *(f"a ** {n}" for n in range(1, drafts.draft_tokens + 1))]),
+    )
+    if drafted(best):
+        yield Line(
+            symbol="M",
+            meaning="Decode steps of a request",
+            value=asked.decode_steps,
+            unit="",
+            expression="max((L - 1) / g, 1)",
+        )
+
+
+def drafted(best: LayoutEstimate) -> bool:
+    """Whether a request has decode steps that give more than a token."""
+    return best.scenario.draft_tokens > 0 and best.scenario.output_tokens > 1
+
+
+def decode_steps(best: LayoutEstimate) -> str:
+    """Decode steps of a request in symbols."""
+    return "M" if drafted(best) else "(L - 1)"
+
+
+def per_token(best: LayoutEstimate, step: str) -> str:
+    """TPOT of steps that take so long on average."""
+    return f"{step} * M / (L - 1)" if drafted(best) else step
 
 
 def step_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
@@ -221,12 +282,14 @@ def static_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator
         expression="h + p1 + (C - 1) * pb",
     )
     if speed.tpot_seconds is not None:
-        yield Line(symbol="TPOT", meaning="Time per output token", value=speed.tpot_seconds, expression="d")
+        yield Line(
+            symbol="TPOT", meaning="Time per output token", value=speed.tpot_seconds, expression=per_token(best, "d")
+        )
     yield Line(
         symbol="cycle",
         meaning="The whole batch",
         value=float(speed.latency.cycle),
-        expression="TTFT + max(C / n, 1) * (L - 1) * d",
+        expression=f"TTFT + max(C / n, 1) * {decode_steps(best)} * d",
     )
     rate = float(speed.latency.rate)
     yield Line(symbol="rate", meaning="Requests of a replica", value=rate, unit="per s", expression="C / cycle")
@@ -243,7 +306,7 @@ def closed_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator
         symbol="cycle",
         meaning="From the start of a request to the start of the next in its place",
         value=float(found.cycle),
-        expression="h + (L - 1) * d + p1 + (n - 1) * p",
+        expression=f"h + {decode_steps(best)} * d + p1 + (n - 1) * p",
     )
     yield Line(
         symbol="r",
@@ -279,7 +342,7 @@ def closed_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator
             symbol="TPOT",
             meaning="Time per output token: the rest of the cycle",
             value=speed.tpot_seconds,
-            expression="max((cycle - t) / (L - 1), d)",
+            expression=per_token(best, f"max((cycle - t) / {decode_steps(best)}, d)"),
         )
     rate = float(found.rate)
     yield Line(symbol="rate", meaning="Requests of a replica", value=rate, unit="per s", expression="n / cycle")
@@ -309,7 +372,7 @@ def queue_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
         symbol="s",
         meaning="The step in progress when a request arrives",
         value=float(term["s"]),
-        expression="d + (n - 1) * p / (L - 1)" if tokens else "d",
+        expression=f"d + (n - 1) * p / {decode_steps(best)}" if tokens else "d",
     )
     yield Line(
         symbol="mixed",
@@ -341,7 +404,7 @@ def queue_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
         meaning="How far lengths that differ drive requests apart",
         value=float(term["x"]),
         unit="",
-        expression=f"{spread:g} * (L - 1) * d / (n * p)",
+        expression=f"{spread:g} * {decode_steps(best)} * d / (n * p)",
     )
     yield Line(
         symbol="w",
@@ -373,7 +436,7 @@ def open_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
     )
     yield Line(
         symbol="s",
-        meaning="A token while prompts take their share",
+        meaning="A decode step while prompts take their share",
         value=float(found.tpot),
         expression="d / (1 - rho)",
     )
@@ -382,7 +445,7 @@ def open_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
         meaning="Chance that others are being served",
         value=float(found.terms["busy"]),
         unit="",
-        expression="1 - exp(-rate * (p + (L - 1) * s))",
+        expression=f"1 - exp(-rate * (p + {decode_steps(best)} * s))",
     )
     yield Line(
         symbol="TTFT",
@@ -395,12 +458,14 @@ def open_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
         ),
     )
     if speed.tpot_seconds is not None:
-        yield Line(symbol="TPOT", meaning="Time per output token", value=speed.tpot_seconds, expression="s")
+        yield Line(
+            symbol="TPOT", meaning="Time per output token", value=speed.tpot_seconds, expression=per_token(best, "s")
+        )
     yield Line(
         symbol="cycle",
         meaning="Time in the server; n is rate x cycle (Little's law)",
         value=float(found.cycle),
-        expression="TTFT + (L - 1) * s",
+        expression=f"TTFT + {decode_steps(best)} * s",
     )
     yield from ends(best, speed, "rate * replicas" if layout.dp > 1 else "rate")
 
@@ -414,7 +479,7 @@ def overload(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
         symbol="cycle",
         meaning="From the start of a request to the start of the next in its place",
         value=float(found.cycle),
-        expression="h + (L - 1) * d + p1 + (n - 1) * p",
+        expression=f"h + {decode_steps(best)} * d + p1 + (n - 1) * p",
     )
     yield Line(
         symbol="rate",

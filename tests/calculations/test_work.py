@@ -35,6 +35,14 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "open": {"arrival": "open", "request_rate": 3},
     "open, replicas": {"arrival": "open", "request_rate": 9, "tp": 1, "pp": 1, "dp": 3, "num_gpus": 3},
     "open, overloaded": {"arrival": "open", "request_rate": 5000},
+    "drafts": {"draft_tokens": 4, "concurrency": 64},
+    "drafts, equal lengths, an end": {"draft_tokens": 2, "length_spread": 0, "waves": 4, "acceptance_rate": 1},
+    "drafts, static batch": {"draft_tokens": 4, "arrival": "static"},
+    "drafts, open": {"draft_tokens": 4, "arrival": "open", "request_rate": 3},
+    "drafts, overloaded": {"draft_tokens": 4, "arrival": "open", "request_rate": 5000},
+    "drafts, recurrent": {"draft_tokens": 3, "model": "Qwen/Qwen3.5-27B"},
+    "drafts, one token": {"draft_tokens": 3, "output_tokens": 1},
+    "drafts, two tokens": {"draft_tokens": 3, "output_tokens": 2},
 }
 
 
