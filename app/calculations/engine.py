@@ -67,6 +67,8 @@ class Engine:
     whole_prompt_tokens: int
     #: Whether decode steps run from CUDA graphs.
     cuda_graphs: bool
+    #: Whether the host prepares the next step while the GPU computes one.
+    overlap_scheduling: bool
     source: str
 
     def is_large(self, gpu: Gpu) -> bool:

@@ -131,6 +131,8 @@ def machine(scenario: ServingScenario, formats: Formats) -> Machine:
     pcie = f"{gpu.architecture} pcie" if gpu.domain_gpus == 1 else gpu.architecture
     names = generations.get(pcie) or generations.get(gpu.architecture) or generations["other"]
     found = scenario.efficiency.coefficients(engine, gpu, formats)
+    if scenario.shows_host:
+        found = found.with_hidden_host_work
     if scenario.step_overhead_ms is not None:
         found = replace(found, step_seconds=scenario.step_overhead_ms / 1000)
     if scenario.compute_efficiency is not None:
@@ -147,6 +149,7 @@ def machine(scenario: ServingScenario, formats: Formats) -> Machine:
         links=links(gpu, hardware),
         library=library(scenario.curves, names, engine),
         coefficients=found,
+        hides_host=scenario.hides_host,
         compute_efficiency=scenario.compute_efficiency,
         bandwidth_efficiency=scenario.bandwidth_efficiency,
     )

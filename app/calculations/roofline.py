@@ -32,6 +32,7 @@ SCALED_BY = {
 class Machine:
     """A GPU as an engine uses it: curves of its kernels, links, and the calibrated coefficients of the engine on it.
 
+    `hides_host`: the host's work of a step runs beside the GPU and shows where it takes longer.
     `compute_efficiency` and `bandwidth_efficiency`, set by hand, replace what the curves of matrix products reach.
     """
 
@@ -40,6 +41,7 @@ class Machine:
     links: Links
     library: KernelLibrary
     coefficients: Coefficients
+    hides_host: bool = False
     compute_efficiency: float | None = None
     bandwidth_efficiency: float | None = None
 

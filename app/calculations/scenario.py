@@ -231,6 +231,10 @@ class ServingInputs:
     fused_attention: Any = declared(
         group="engine", kind="choice", label="Fused attention", default="auto", choices=ON_OFF,
         help="Attention that never writes its score matrix (FlashAttention). Off: scores go through memory.")
+    overlap_scheduling: Any = declared(
+        group="engine", kind="choice", label="Overlap scheduling", default="auto", choices=ON_OFF,
+        help="The host prepares the next step while the GPU computes one. On where it is not the default: its time "
+        "hides behind the GPU's. Off where it is: 1 ms a step and 10 us a sequence are assumed to have been hidden.")
     draft_tokens: Any = declared(
         group="engine", kind="integer", label="Draft tokens", default=0, minimum=0, maximum=64, unit="tokens",
         help="Speculative decoding: guessed tokens that each decode step verifies. 0: off. Weights of a draft model "
@@ -310,6 +314,7 @@ class ServingScenario:
     chunked_prefill: str = "auto"
     cuda_graphs: str = "auto"
     fused_attention: str = "auto"
+    overlap_scheduling: str = "auto"
     draft_tokens: int = 0
     acceptance_rate: float = 0.7
     draft_cost: float = 0.05
@@ -359,6 +364,16 @@ class ServingScenario:
     @property
     def uses_graphs(self) -> bool:
         return self.engine.cuda_graphs if self.cuda_graphs == "auto" else self.cuda_graphs == "on"
+
+    @property
+    def hides_host(self) -> bool:
+        """Whether host work that was calibrated as visible is to hide behind the GPU."""
+        return self.overlap_scheduling == "on" and not self.engine.overlap_scheduling
+
+    @property
+    def shows_host(self) -> bool:
+        """Whether host work that was calibrated as hidden is to be visible."""
+        return self.overlap_scheduling == "off" and self.engine.overlap_scheduling
 
     @property
     def chunks_prefill(self) -> bool:

@@ -16,8 +16,9 @@ from app.calculations.queueing import Latency, Scheduler, Steps
 from app.calculations.roofline import Machine, Seconds, pass_seconds
 from app.calculations.speculation import NO_DRAFTS, Speculation
 
-#: Exponent with which the launches of a step without CUDA graphs and its GPU time overlap.
-LAUNCH_OVERLAP = 4
+#: Exponent with which the GPU's time and host work that runs beside it overlap: the launches of a step without CUDA
+#: graphs, and all work of a step where scheduling overlaps.
+HOST_OVERLAP = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,10 +204,17 @@ def undrafted_seconds(plan: MemoryPlan, machine: Machine, step: Step, traffic: T
 def host_terms(plan: MemoryPlan, machine: Machine, step: Step, gpu_seconds: Numbers) -> dict[str, Numbers]:
     """Seconds that the host adds to the `gpu_seconds` of a step, by what for."""
     x = machine.coefficients
-    terms = {"between steps": x.step_seconds * step.repeats, "sequences": x.sequence_seconds * step.sequences}
+    between, sequences = x.step_seconds * step.repeats, x.sequence_seconds * step.sequences
+    launches = 0.0 if step.graph else x.layer_seconds * plan.model.num_layers * step.repeats
+
+    def beyond_gpu(seconds: Numbers) -> Numbers:
+        return smooth_maximum(gpu_seconds, seconds, HOST_OVERLAP) - gpu_seconds
+
+    if machine.hides_host:
+        return {"overlapped": beyond_gpu(between + sequences + launches)}
+    terms = {"between steps": between, "sequences": sequences}
     if not step.graph:
-        launches = x.layer_seconds * plan.model.num_layers * step.repeats
-        terms["launches"] = smooth_maximum(gpu_seconds, launches, LAUNCH_OVERLAP) - gpu_seconds
+        terms["launches"] = beyond_gpu(launches)
     return terms
 
 

@@ -21,6 +21,7 @@ HOST_TERMS = {
     "between steps": "Scheduling, sampling and output between two steps",
     "sequences": "Host work per sequence",
     "launches": "Kernel launches that take longer than the GPU",
+    "overlapped": "Host work that takes longer than the GPU",
 }
 #: Of `Seconds`: what a row is bound by.
 BOUND = {"compute": "compute", "memory": "memory", "network": "network", "host": "launch"}

@@ -35,6 +35,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "open": {"arrival": "open", "request_rate": 3},
     "open, replicas": {"arrival": "open", "request_rate": 9, "tp": 1, "pp": 1, "dp": 3, "num_gpus": 3},
     "open, overloaded": {"arrival": "open", "request_rate": 5000},
+    "host beside the GPU": {"engine": "vllm-v1", "overlap_scheduling": "on", "cuda_graphs": "off"},
+    "host after the GPU": {"engine": "sglang", "overlap_scheduling": "off"},
     "drafts": {"draft_tokens": 4, "concurrency": 64},
     "drafts, equal lengths, an end": {"draft_tokens": 2, "length_spread": 0, "waves": 4, "acceptance_rate": 1},
     "drafts, static batch": {"draft_tokens": 4, "arrival": "static"},
