@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import inf
+from math import ceil, inf
 
 from app.calculations import memory, serving
 from app.calculations.accelerator import Gpu, Hardware
@@ -72,8 +72,7 @@ class LayoutEstimate:
     @property
     def max_concurrency(self) -> int:
         """Requests of this length that memory holds at once, whole instance."""
-        length = self.scenario.input_tokens + self.scenario.output_tokens
-        return self.plan.most_sequences(length) * self.layout.dp
+        return self.plan.most_sequences(held_tokens(self.scenario, inf)) * self.layout.dp
 
     @property
     def max_context_tokens(self) -> int:
@@ -166,6 +165,7 @@ def workload(scenario: ServingScenario) -> Workload:
         waves=scenario.waves or inf,
         length_spread=scenario.length_spread,
         prefix_hit_rate=scenario.prefix_hit_rate,
+        padded_spread=scenario.padded_spread,
         collapsed_routing=scenario.collapsed_routing,
         seen_to_run=scenario.seen_to_run,
         speculation=Speculation(
@@ -227,12 +227,16 @@ def memory_plan(scenario: ServingScenario, layout: Layout, formats: Formats) -> 
     )
 
 
+def held_tokens(scenario: ServingScenario, sequences: float) -> int:
+    """Tokens that the cache holds of each of so many requests at their end."""
+    return ceil(workload(scenario).cached_prompt(sequences)) + scenario.output_tokens
+
+
 def sequences_per_replica(scenario: ServingScenario, plan: MemoryPlan) -> int:
     """Sequences whose cache is held at once: those asked for, at most the engine's limit; saturated: what fits."""
     slots = scenario.sequence_limit
     if scenario.concurrency is None:
-        length = scenario.input_tokens + scenario.output_tokens
-        return max(1, min(slots, plan.most_sequences(length)))
+        return max(1, min(slots, plan.most_sequences(held_tokens(scenario, inf))))
     return min(slots, -(-scenario.concurrency // plan.layout.dp))
 
 
@@ -241,7 +245,7 @@ def of_layout(scenario: ServingScenario, layout: Layout) -> LayoutEstimate:
     formats = formats_of(scenario)
     plan = memory_plan(scenario, layout, formats)
     resident = sequences_per_replica(scenario, plan)
-    load = plan.worst(resident, scenario.input_tokens + scenario.output_tokens)
+    load = plan.worst(resident, held_tokens(scenario, resident))
     return LayoutEstimate(
         scenario=scenario,
         formats=formats,

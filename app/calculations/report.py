@@ -8,7 +8,7 @@ from typing import Any
 
 from app.calculations import cost
 from app.calculations.energy import joules_per_token, kilowatt_hours_per_million, site_watts, watt_hours_per_request
-from app.calculations.estimate import Estimate, LayoutEstimate
+from app.calculations.estimate import Estimate, LayoutEstimate, held_tokens
 from app.calculations.explanation import layout_reason, strategy, verdict, warnings
 from app.calculations.memory import UNLIMITED, block_working_bytes, runtime_terms
 from app.calculations.offload import offload
@@ -164,12 +164,12 @@ def memory_results(best: LayoutEstimate) -> dict[str, int]:
 def memory_terms(best: LayoutEstimate) -> list[dict[str, Any]]:
     """What each part of the memory is made of, on the most loaded GPU."""
     plan, scenario, layout = best.plan, best.scenario, best.layout
-    length = scenario.input_tokens + scenario.output_tokens
+    per_replica = -(-best.resident // layout.dp)
+    length = held_tokens(scenario, per_replica)
     terms: list[tuple[str, str, float]] = [
         ("weights", f"{group.replace('_', ' ')}, {name}", size)
         for (group, name), size in plan.weight_terms(best.load.stage).items()
     ]
-    per_replica = -(-best.resident // layout.dp)
     terms += [("kv_cache", *term) for term in plan.cache_terms(best.load.stage, per_replica, length).items()]
     blocks = block_working_bytes(plan.model, layout, best.formats, step_tokens=scenario.step_tokens)
     widest = "widest block of a step" if plan.activations <= blocks else "logits of the sampler"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 from app.calculations.accelerator import Gpu, Hardware
@@ -15,6 +15,7 @@ from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import declared
 from app.calculations.kernel_library import Curves
+from app.calculations.lengths import expected_longest
 from app.calculations.parallelism import Layout, check
 from app.calculations.precision import GGUF_FILE_TYPES, choices
 from app.calculations.uncertainty import Spreads
@@ -207,6 +208,10 @@ class ServingInputs:
         group="engine", kind="number", label="Spread of output lengths", default=1.0, minimum=0, maximum=1,
         unit="share",
         help="(Longest - shortest) / longest output. Requests of equal length stay in step and wait for each other.")
+    prompt_spread: Any = declared(
+        group="engine", kind="number", label="Spread of prompt lengths", default=0.0, minimum=0, maximum=1,
+        unit="share",
+        help="(Longest - shortest) / longest prompt, uniform around the mean. Counts where prompts are padded.")
     waves: Any = declared(
         group="engine", kind="number", label="Waves of a finite run", minimum=1, maximum=1e9, unit="waves",
         placeholder="steady server", help="Requests per slot of a benchmark: its first wave starts all at once.")
@@ -231,6 +236,9 @@ class ServingInputs:
     fused_attention: Any = declared(
         group="engine", kind="choice", label="Fused attention", default="auto", choices=ON_OFF,
         help="Attention that never writes its score matrix (FlashAttention). Off: scores go through memory.")
+    padding_removal: Any = declared(
+        group="engine", kind="choice", label="Padding removal", default="auto", choices=ON_OFF,
+        help="Prompts of a step are packed. Off: each takes as many tokens as the longest of its batch.")
     overlap_scheduling: Any = declared(
         group="engine", kind="choice", label="Overlap scheduling", default="auto", choices=ON_OFF,
         help="The host prepares the next step while the GPU computes one. On where it is not the default: its time "
@@ -307,6 +315,7 @@ class ServingScenario:
     arrival: str = "closed"
     request_rate: float | None = None
     length_spread: float = 1.0
+    prompt_spread: float = 0.0
     waves: float | None = None
     #: Facts of a measured run: dummy weights send every token to the same experts; it ran, so it fitted.
     collapsed_routing: bool = False
@@ -314,6 +323,7 @@ class ServingScenario:
     chunked_prefill: str = "auto"
     cuda_graphs: str = "auto"
     fused_attention: str = "auto"
+    padding_removal: str = "auto"
     overlap_scheduling: str = "auto"
     draft_tokens: int = 0
     acceptance_rate: float = 0.7
@@ -366,6 +376,12 @@ class ServingScenario:
         return self.engine.cuda_graphs if self.cuda_graphs == "auto" else self.cuda_graphs == "on"
 
     @property
+    def padded_spread(self) -> float:
+        """Spread of prompt lengths that padding makes up for; 0 where padding is removed."""
+        removed = self.engine.padding_removal if self.padding_removal == "auto" else self.padding_removal == "on"
+        return 0.0 if removed else self.prompt_spread
+
+    @property
     def hides_host(self) -> bool:
         """Whether host work that was calibrated as visible is to hide behind the GPU."""
         return self.overlap_scheduling == "on" and not self.engine.overlap_scheduling
@@ -398,4 +414,5 @@ class ServingScenario:
         limit = self.max_batched_tokens or self.engine.step_tokens(self.gpu)
         if self.engine.continuous or self.concurrency is None:
             return limit
-        return min(limit, self.concurrency * self.input_tokens)
+        longest = expected_longest(self.input_tokens, self.padded_spread, self.concurrency)
+        return min(limit, self.concurrency * ceil(longest))

@@ -10,6 +10,7 @@ from app.calculations import queueing
 from app.calculations.arrays import Numbers, larger, smaller, where
 from app.calculations.engine import Engine
 from app.calculations.kernels import smooth_maximum
+from app.calculations.lengths import expected_longest
 from app.calculations.memory import MemoryPlan
 from app.calculations.operators import Operator, Pass, Traffic, forward_operators
 from app.calculations.queueing import Latency, Scheduler, Steps
@@ -28,7 +29,9 @@ class Workload:
     `mode`: "closed" (`concurrency` always in flight; None: as many as run at once), "static" (a batch of
     `concurrency` starts and ends together) or "open" (Poisson arrivals at `request_rate` per second). `waves`: a
     closed run sends so many requests per slot (infinite: a steady server). `length_spread` is (longest - shortest) /
-    longest output. `prefix_hit_rate` is the share of prompt tokens found in the prefix cache.
+    longest output. `prefix_hit_rate` is the share of prompt tokens found in the prefix cache. `padded_spread` is
+    (longest - shortest) / longest prompt where prompts are padded to the longest of their batch, 0 where padding is
+    removed.
     """
 
     input_tokens: float
@@ -39,10 +42,19 @@ class Workload:
     waves: float = inf
     length_spread: float = 1.0
     prefix_hit_rate: float = 0.0
+    padded_spread: float = 0.0
     collapsed_routing: bool = False
     #: Speed is asked for even where the memory estimate says that not one request fits: it was seen to run.
     seen_to_run: bool = False
     speculation: Speculation = NO_DRAFTS
+
+    def padded_prompt(self, prompts: float) -> float:
+        """Tokens that each of `prompts` that are prefilled together takes: the mean, or padded the longest of them."""
+        return expected_longest(self.input_tokens, self.padded_spread, prompts)
+
+    def cached_prompt(self, sequences: float) -> float:
+        """Tokens of a prompt in the cache: a static batch of `sequences` keeps its padding."""
+        return self.padded_prompt(sequences) if self.mode == "static" else self.input_tokens
 
     @property
     def decode_steps(self) -> float:
@@ -147,7 +159,16 @@ def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running:
     budget = float(switches.step_tokens)
     stages = plan.layout.pp
     batch = max(1.0, running / stages)
-    per_step = max(1.0, budget / fresh)
+
+    def length(beside: float) -> float:
+        """Tokens to compute of each prompt that is padded together with so many; a static batch pads all alike."""
+        return fresh + (workload.padded_prompt(running if workload.mode == "static" else beside) - inputs)
+
+    def prompts(count: float) -> Pass:
+        return Pass(sequences=count, new_tokens=length(count), cached_tokens=cached)
+
+    one = prompts(1.0)
+    per_step = max(1.0, budget / length(max(1.0, budget / fresh)))
     flow = max(1.0, running / max(workload.output_steps, 1.0))
     mixed_prompts = min(flow, per_step, float(running))
     burst_prompts = max(1.0, min(float(int(per_step)), pool))
@@ -156,31 +177,30 @@ def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running:
         work=Pass(
             sequences=batch,
             new_tokens=1.0 + drafts.draft_tokens,
-            cached_tokens=inputs + outputs / 2,
+            cached_tokens=workload.cached_prompt(running) + outputs / 2,
             verifies=drafts.draft_tokens > 0,
         ),
         sequences=batch,
         graph=switches.cuda_graphs,
         draft_steps=drafts.draft_steps,
     )
-    one = Pass(sequences=1.0, new_tokens=fresh, cached_tokens=cached)
-    chunks = -(-fresh // budget) if switches.chunked_prefill else 1.0
+    chunks = -(-length(1.0) // budget) if switches.chunked_prefill else 1.0
     return StepPlan(
         running=running,
         decode=decode,
         alone=Step(work=one, sequences=1.0, graph=False, repeats=chunks),
         mixed=replace(
             decode,
-            work=replace(decode.work, beside=(replace(one, sequences=mixed_prompts),)),
+            work=replace(decode.work, beside=(prompts(mixed_prompts),)),
             sequences=batch + mixed_prompts,
             graph=False,
             repeats=chunks,
         ),
-        burst=Step(work=replace(one, sequences=burst_prompts), sequences=burst_prompts, graph=False, repeats=chunks),
+        burst=Step(work=prompts(burst_prompts), sequences=burst_prompts, graph=False, repeats=chunks),
         mixed_prompts=mixed_prompts,
         burst_prompts=burst_prompts,
         chunks=float(chunks),
-        fill=min(fresh / budget, 1.0) if switches.chunked_prefill else 1.0,
+        fill=min(length(1.0) / budget, 1.0) if switches.chunked_prefill else 1.0,
     )
 
 
@@ -225,7 +245,8 @@ def most_running(plan: MemoryPlan, engine: Engine, workload: Workload, max_seque
     fill; in a static batch all reach their full length together. An engine without continuous batching runs the
     batch that it is given or fails.
     """
-    whole = plan.most_sequences(int(workload.input_tokens + workload.output_tokens))
+    prompt = workload.cached_prompt(inf if workload.concurrency is None else workload.concurrency)
+    whole = plan.most_sequences(int(prompt + workload.output_tokens))
     if whole < 1:
         if not workload.seen_to_run:
             return 0

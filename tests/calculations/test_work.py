@@ -35,6 +35,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "open": {"arrival": "open", "request_rate": 3},
     "open, replicas": {"arrival": "open", "request_rate": 9, "tp": 1, "pp": 1, "dp": 3, "num_gpus": 3},
     "open, overloaded": {"arrival": "open", "request_rate": 5000},
+    "padded": {"engine": "hf", "prompt_spread": 0.6, "concurrency": 8},
+    "padded, one by one": {"padding_removal": "off", "prompt_spread": 0.6, "concurrency": 64},
     "host beside the GPU": {"engine": "vllm-v1", "overlap_scheduling": "on", "cuda_graphs": "off"},
     "host after the GPU": {"engine": "sglang", "overlap_scheduling": "off"},
     "drafts": {"draft_tokens": 4, "concurrency": 64},
