@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, inf
 
-from app.calculations import memory, serving
+from app.calculations import disaggregation, memory, serving
 from app.calculations.accelerator import Gpu, Hardware
+from app.calculations.architecture import Model
 from app.calculations.collectives import Links
 from app.calculations.energy import power_watts
 from app.calculations.errors import InvalidInput
@@ -29,6 +30,20 @@ GIB = 1024.0**3
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Equal GPUs with the most loaded one: `sequences` of `tokens` each are held on a replica."""
+
+    plan: MemoryPlan
+    load: Load
+    sequences: int
+    tokens: int
+
+    @property
+    def total_bytes(self) -> float:
+        return self.load.weights + self.load.kv_cache + self.plan.activations + self.plan.runtime
+
+
+@dataclass(frozen=True, kw_only=True)
 class LayoutEstimate:
     """One layout of one scenario."""
 
@@ -40,6 +55,13 @@ class LayoutEstimate:
     load: Load
     #: Sequences in flight that the KV cache was sized for, over the whole instance.
     resident: int
+    #: GPUs that only prefill; the others then only decode.
+    prefill: Pool | None = None
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs of the instance."""
+        return self.layout.num_gpus + (self.prefill.plan.layout.num_gpus if self.prefill else 0)
 
     @cached_property
     def machine(self) -> Machine:
@@ -48,18 +70,28 @@ class LayoutEstimate:
     @cached_property
     def speed(self) -> Serving | None:
         """Latency and throughput; None where not even one request fits."""
-        return serving.simulate(
-            self.plan, self.machine, workload(self.scenario), switches(self.scenario), scheduler(self.scenario)
-        )
+        asked, turned = workload(self.scenario), switches(self.scenario)
+        if self.prefill:
+            return disaggregation.simulate(self.prefill.plan, self.plan, self.machine, asked, turned)
+        return serving.simulate(self.plan, self.machine, asked, turned, scheduler(self.scenario))
+
+    @cached_property
+    def fullest(self) -> Pool:
+        """The GPUs with the least room left."""
+        sequences = -(-self.resident // self.layout.dp)
+        tokens = held_tokens(self.scenario, sequences)
+        own = Pool(plan=self.plan, load=self.load, sequences=sequences, tokens=tokens)
+        pools = [own, self.prefill] if self.prefill else [own]
+        return max(pools, key=lambda pool: pool.total_bytes - pool.load.capacity)
 
     @property
     def total_bytes(self) -> float:
-        return self.load.weights + self.load.kv_cache + self.plan.activations + self.plan.runtime
+        return self.fullest.total_bytes
 
     @property
     def capacity(self) -> float:
         """Most bytes that the GPU may hold by the engine's rule."""
-        return self.load.capacity
+        return self.fullest.load.capacity
 
     @property
     def fits(self) -> bool:
@@ -87,11 +119,11 @@ class LayoutEstimate:
         if self.speed is None or tdp is None:
             return None
         prefill, decode = self.speed.prefill, self.speed.decode
-        in_prefill = self.speed.prefill_share
+        in_prefill, idle = self.speed.prefill_share, self.speed.idle_share
 
         def share(name: str) -> float:
             first, other = prefill.as_dict()[name] / prefill.total, decode.as_dict()[name] / decode.total
-            return float(in_prefill * first + (1 - in_prefill) * other)
+            return float(in_prefill * first + (1 - in_prefill - idle) * other)
 
         return power_watts(
             tdp,
@@ -253,7 +285,24 @@ def of_layout(scenario: ServingScenario, layout: Layout) -> LayoutEstimate:
         plan=plan,
         load=load,
         resident=resident * layout.dp,
+        prefill=prefill_pool(scenario, layout, formats) if scenario.prefill_gpus else None,
     )
+
+
+def prefill_layout(scenario: ServingScenario, layout: Layout) -> Layout:
+    """The layout of the GPUs that only prefill, beside one of those that decode."""
+    return disaggregation.prefill_layout(layout, scenario.prefill_gpus or 0, scenario.prefill_tp)
+
+
+def prefill_pool(scenario: ServingScenario, decode: Layout, formats: Formats) -> Pool:
+    """GPUs that only prefill: they hold the prompts of two steps, one computed and one being sent."""
+    layout = check(scenario.model, prefill_layout(scenario, decode))
+    plan = memory_plan(scenario, layout, formats)
+    sequences = 2 * max(1, scenario.step_tokens // scenario.input_tokens)
+    if scenario.concurrency is not None:
+        sequences = min(sequences, -(-scenario.concurrency // layout.dp))
+    load = plan.worst(sequences, scenario.input_tokens)
+    return Pool(plan=plan, load=load, sequences=sequences, tokens=scenario.input_tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +345,8 @@ def ranked(weighed: list[LayoutEstimate]) -> list[LayoutEstimate]:
 
 
 def layouts(scenario: ServingScenario, num_gpus: int) -> Iterator[Layout]:
-    return candidates(
+    """Legal layouts of so many GPUs; of those that decode where others only prefill and can be cut alike."""
+    for layout in candidates(
         scenario.model,
         num_gpus,
         domain_gpus=scenario.gpu.domain_gpus,
@@ -304,7 +354,19 @@ def layouts(scenario: ServingScenario, num_gpus: int) -> Iterator[Layout]:
         pp=scenario.pp,
         ep=scenario.ep,
         dp=scenario.dp,
-    )
+    ):
+        if not scenario.prefill_gpus or is_legal(
+            scenario.model, scenario.prefill_gpus, prefill_layout(scenario, layout)
+        ):
+            yield layout
+
+
+def is_legal(model: Model, num_gpus: int, layout: Layout) -> bool:
+    """Whether a layout uses just so many GPUs and the model can be cut so."""
+    try:
+        return check(model, layout).num_gpus == num_gpus
+    except InvalidInput:
+        return False
 
 
 def estimate(scenario: ServingScenario) -> Estimate:
@@ -315,14 +377,14 @@ def estimate(scenario: ServingScenario) -> Estimate:
         return Estimate(best=of_layout(scenario, check(scenario.model, layout)), others=(), by_hand=True, too_few=())
     too_few: list[tuple[int, float]] = []
     fallback: list[LayoutEstimate] = []
-    for num_gpus in [scenario.num_gpus] if scenario.num_gpus else counts(scenario):
+    for num_gpus in [scenario.decode_gpus] if scenario.decode_gpus else counts(scenario):
         weighed = [of_layout(scenario, check(scenario.model, layout)) for layout in layouts(scenario, num_gpus)]
         if not weighed:
             continue
         weighed = ranked(weighed)
         if weighed[0].fits or scenario.num_gpus:
             return Estimate(best=weighed[0], others=tuple(weighed[1:]), by_hand=False, too_few=tuple(too_few))
-        too_few.append((num_gpus, weighed[0].shortfall_bytes))
+        too_few.append((weighed[0].num_gpus, weighed[0].shortfall_bytes))
         fallback = weighed
     if not fallback:
         raise no_layout(scenario)

@@ -162,6 +162,14 @@ class ServingInputs:
     ep: Any = declared(
         group="layout", kind="integer", label="Expert parallel", minimum=1, maximum=4096, unit="GPUs",
         placeholder="automatic", help="The experts of a mixture are dealt out over this many GPUs.")
+    prefill_gpus: Any = declared(
+        group="layout", kind="integer", label="Prefill GPUs", minimum=1, maximum=16_384, unit="GPUs",
+        placeholder="none of their own",
+        help="So many of the GPUs only prefill and send the cache to the others, which only decode (disaggregated "
+        "serving). The layout above is then that of the others. Empty: all do both.")
+    prefill_tp: Any = declared(
+        group="layout", kind="integer", label="Tensor parallel of prefill", minimum=1, maximum=1024, unit="GPUs",
+        placeholder="as above", help="GPUs of a prefill replica, where some GPUs only prefill.")
     weight_precision: Any = declared(
         group="precision", kind="choice", label="Weights", default="auto", choices=choices(
             "fp32", "bf16", "fp16", "fp8", "int8", "int4", "mxfp4", "nvfp4", *(name for name, _, _ in GGUF_FILE_TYPES)
@@ -302,6 +310,8 @@ class ServingScenario:
     pp: int | None = None
     ep: int | None = None
     dp: int | None = None
+    prefill_gpus: int | None = None
+    prefill_tp: int | None = None
     weight_precision: str = "auto"
     activation_precision: str = "auto"
     kv_precision: str = "auto"
@@ -354,13 +364,15 @@ class ServingScenario:
                 f"{self.input_tokens:,} tokens.",
                 f"0 to {self.input_tokens - 1:,}",
             )
+        self._check_pools()
         by_hand = {name: getattr(self, name) for name in ("tp", "pp", "dp") if getattr(self, name)}
         product = prod(by_hand.values())
-        if self.num_gpus and (self.num_gpus % product or (len(by_hand) == 3 and product != self.num_gpus)):
+        gpus = self.decode_gpus
+        if gpus and (gpus % product or (len(by_hand) == 3 and product != gpus)):
             shown = " x ".join(f"{name} {value}" for name, value in by_hand.items())
             raise InvalidInput(
                 "num_gpus",
-                f"{self.num_gpus} GPUs cannot be cut into {shown} = {product}; "
+                f"{gpus} GPUs cannot be cut into {shown} = {product}; "
                 f"use {product} or a multiple of it, or leave one of tp, pp, dp empty.",
                 "a multiple of tp x pp x dp",
             )
@@ -370,6 +382,42 @@ class ServingScenario:
         experts_divide = self.model.num_experts and self.model.num_experts % (self.ep or 1) == 0
         if self.ep and self.ep > 1 and (spread_known or not experts_divide):
             check(self.model, dataclasses.replace(layout, ep=self.ep))
+
+    def _check_pools(self) -> None:
+        """InvalidInput where GPUs that only prefill are asked for and make no sense."""
+        if self.prefill_gpus is None:
+            if self.prefill_tp:
+                raise InvalidInput("prefill_tp", "Tensor parallel of prefill: no GPUs only prefill.", "prefill_gpus")
+            return
+        if self.arrival != "closed" or not self.engine.continuous:
+            raise InvalidInput(
+                "prefill_gpus", "Prefill GPUs: separate pools are calculated for a fixed concurrency only.", "nothing"
+            )
+        if self.output_tokens < 2:
+            raise InvalidInput("prefill_gpus", "Prefill GPUs: with one output token nothing is decoded.", "nothing")
+        if self.num_gpus and self.num_gpus <= self.prefill_gpus:
+            raise InvalidInput(
+                "prefill_gpus",
+                f"Prefill GPUs: {self.prefill_gpus} of {self.num_gpus} GPUs leave none that decode.",
+                f"1 to {self.num_gpus - 1}" if self.num_gpus > 1 else "nothing",
+            )
+        tp = self.prefill_tp or self.tp or 1
+        if self.prefill_gpus % tp:
+            raise InvalidInput(
+                "prefill_gpus",
+                f"Prefill GPUs: {self.prefill_gpus} cannot be cut into replicas of {tp}; use a multiple of {tp}.",
+                f"a multiple of {tp}",
+            )
+        if self.prefill_tp:
+            try:
+                check(self.model, Layout(tp=tp))
+            except InvalidInput as wrong:
+                raise InvalidInput("prefill_tp", wrong.message, wrong.allowed) from None
+
+    @property
+    def decode_gpus(self) -> int | None:
+        """GPUs of the layout: all, or those that only decode."""
+        return self.num_gpus and self.num_gpus - (self.prefill_gpus or 0)
 
     @property
     def uses_graphs(self) -> bool:

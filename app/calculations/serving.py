@@ -109,7 +109,8 @@ class Step:
 class StepPlan:
     """The steps that a workload's latency is made of, on one replica of a layout."""
 
-    running: int
+    #: Sequences of a replica; a mean, so not always whole.
+    running: float
     decode: Step
     alone: Step
     mixed: Step
@@ -145,9 +146,11 @@ class Serving:
     #: The steps that these times are of, and what the queue made of them.
     planned: StepPlan
     latency: Latency
+    #: Share of wall time that GPUs wait for those of the other pool.
+    idle_share: float = 0.0
 
 
-def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running: int, pool: float) -> StepPlan:
+def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running: float, pool: float) -> StepPlan:
     """The steps at `running` sequences per replica, `pool` of them asked for at once.
 
     Pipeline stages work on different micro-batches at once, so a pass holds running / pp sequences.

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.calculations import serving
-from app.calculations.estimate import LayoutEstimate, scheduler, switches, workload
+from app.calculations.estimate import LayoutEstimate, Pool, scheduler, switches, workload
+from app.calculations.memory import MemoryPlan
 from app.calculations.queueing import DESYNCHRONISED, SYNCHRONISED
 from app.calculations.roofline import Machine, Timed, timed
 from app.calculations.serving import Crowd, Serving, Step
@@ -63,17 +64,17 @@ class Row:
         return self.bytes / whole if whole and self.bytes else None
 
 
-def rows(best: LayoutEstimate, step: Step) -> list[Row]:
-    """What a step is made of, in order of execution, the host last. The seconds add up to the step's."""
+def rows(best: LayoutEstimate, step: Step, plan: MemoryPlan) -> list[Row]:
+    """What a step on GPUs of `plan` is made of, in order of execution, the host last. Seconds add up to the step's."""
     scenario, machine = best.scenario, best.machine
     traffic = serving.traffic_of(workload(scenario), switches(scenario))
-    ones = [timed(operator, machine) for operator in serving.step_operators(best.plan, step, traffic)]
+    ones = [timed(operator, machine) for operator in serving.step_operators(plan, step, traffic)]
     groups: dict[tuple[str, str, str], list[Timed]] = {}
     for one in ones:
         groups.setdefault((one.operator.name, one.operator.component, one.operator.peak), []).append(one)
     found = [grouped(members, machine) for members in groups.values()]
     gpu_seconds = sum(one.seconds for one in ones)
-    host = serving.host_terms(best.plan, machine, step, gpu_seconds)
+    host = serving.host_terms(plan, machine, step, gpu_seconds)
     if step.draft_steps:
         found.append(draft_row(best, step))
     return found + [
@@ -128,16 +129,20 @@ def operator_tables(best: LayoutEstimate) -> dict[str, dict[str, Any]]:
     if best.speed is None:
         return {}
     planned = best.speed.planned
-    made = {"prefill": (planned.alone, best.speed.prefill), "decode": (planned.decode, best.speed.decode)}
+    prefill_plan = best.prefill.plan if best.prefill else best.plan
+    made = {
+        "prefill": (planned.alone, best.speed.prefill, prefill_plan),
+        "decode": (planned.decode, best.speed.decode, best.plan),
+    }
     return {
         name: {
             "seconds": float(seconds.total),
             "sequences": float(step.work.sequences),
             "new_tokens": float(step.work.new_tokens),
             "cached_tokens": float(step.work.cached_tokens),
-            "rows": [row_document(row, float(seconds.total)) for row in rows(best, step)],
+            "rows": [row_document(row, float(seconds.total)) for row in rows(best, step, plan)],
         }
-        for name, (step, seconds) in made.items()
+        for name, (step, seconds, plan) in made.items()
     }
 
 
@@ -184,6 +189,8 @@ def chain(best: LayoutEstimate) -> list[Line]:
     if speed is None:
         return []
     asked = workload(best.scenario)
+    if best.prefill:
+        return [*given(best, speed), *pool_lines(best, speed, best.prefill)]
     lines = [*given(best, speed), *step_lines(best, speed)]
     if asked.mode == "open":
         return [*lines, *(open_lines(best, speed) if math.isfinite(speed.ttft_seconds) else overload(best, speed))]
@@ -422,6 +429,77 @@ def queue_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
     )
 
 
+def pool_lines(best: LayoutEstimate, speed: Serving, prefill: Pool) -> Iterator[Line]:
+    """Prefill and decode on GPUs of their own: a network of queues, solved for n so that c requests have a place."""
+    found, planned, steps = speed.latency, speed.planned, speed.steps
+    term, step = found.terms, decode_steps(best)
+    traffic = serving.traffic_of(workload(best.scenario), switches(best.scenario))
+    burst = serving.step_seconds(prefill.plan, best.machine, planned.burst, traffic).total
+    yield Line(symbol="P", meaning="Prefill replicas", value=float(prefill.plan.layout.dp), unit="")
+    yield Line(symbol="p1", meaning="Prefill of a prompt alone, as in its table", value=float(steps.alone))
+    yield Line(symbol="b", meaning="A full prefill step", value=float(burst))
+    yield Line(symbol="kb", meaning="Prompts in that step", value=float(planned.burst_prompts), unit="")
+    yield Line(symbol="pb", meaning="Of it, per prompt", value=float(steps.burst), expression="b / kb")
+    yield Line(symbol="sent", meaning="Sending the cache of a prompt", value=float(term["sent"]))
+    yield Line(symbol="c", meaning="Requests that have a place", value=float(term["placed"]), unit="")
+    yield Line(symbol="n", meaning="Of them decoding, per replica", value=planned.running, unit="")
+    yield Line(symbol="d", meaning="A decode step, as in its table", value=float(steps.decode))
+    yield Line(
+        symbol="rate",
+        meaning="Requests, all replicas",
+        value=float(found.rate),
+        unit="per s",
+        expression=f"n * replicas / ({step} * d)",
+    )
+    yield Line(
+        symbol="rho",
+        meaning="Share of the time that prefill GPUs compute",
+        value=float(found.prefill_share),
+        unit="",
+        expression="rate * pb / P",
+    )
+    yield Line(
+        symbol="wait",
+        meaning="Wait for prefill",
+        value=float(term["wait"]),
+        expression="(c - 1) / c * rho * pb / (2 * (1 - rho))",
+    )
+    yield Line(
+        symbol="transfer",
+        meaning="Sending the cache, with its wait",
+        value=float(term["transfer"]),
+        expression="sent + (c - 1) / c * (rate * sent / P) * sent / (2 * (1 - rate * sent / P))",
+    )
+    yield Line(
+        symbol="t",
+        meaning="Time to first token once placed",
+        value=float(term["served"]),
+        expression="h + p1 + wait",
+    )
+    waits = speed.waiting > 0
+    if waits:
+        yield Line(symbol="C", meaning="Requests in flight", value=float(term["asked"]), unit="")
+        yield Line(
+            symbol="queue",
+            meaning="Wait for a place (Little's law)",
+            value=float(term["queue"]),
+            expression="(C - c) / rate",
+        )
+    yield Line(
+        symbol="TTFT",
+        meaning="Time to first token",
+        value=speed.ttft_seconds,
+        expression="t + queue" if waits else "t",
+    )
+    yield Line(
+        symbol="TPOT",
+        meaning="Time per output token",
+        value=speed.tpot_seconds or 0.0,
+        expression=per_token(best, "d"),
+    )
+    yield from ends(best, speed, "rate", "TTFT + transfer + (L - 1) * TPOT")
+
+
 def open_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
     found, layout = speed.latency, best.layout
     engine = scheduler(best.scenario)
@@ -504,13 +582,13 @@ def throughput(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator[L
     yield from ends(best, speed, expression)
 
 
-def ends(best: LayoutEstimate, speed: Serving, requests: str) -> Iterator[Line]:
+def ends(best: LayoutEstimate, speed: Serving, requests: str, whole: str = "TTFT + (L - 1) * TPOT") -> Iterator[Line]:
     tokens = speed.tpot_seconds is not None
     yield Line(
         symbol="e2e",
         meaning="From request to last token",
         value=speed.e2e_seconds,
-        expression="TTFT + (L - 1) * TPOT" if tokens else "TTFT",
+        expression=whole if tokens else "TTFT",
     )
     yield from outputs(best, speed, requests)
 
