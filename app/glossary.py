@@ -96,6 +96,8 @@ RESULT_KEYS = {
     "batch": Key("object", "", "Requests in flight."),
     "batch.requested": Key("integer|string", "requests", "As asked: a number, or saturated."),
     "batch.running": Key("integer", "requests", "Those that run at once; the others wait."),
+    "calibration": Key("string", "", "Measurements that the speeds are calibrated on: published, or a name of yours."),
+    "nearness": Key("string", "", "Whether this was measured: nearby, interpolated or extrapolated. Sets the ranges."),
     "ttft_ms": Key("quantity", "ms", "Time to first token: waiting and prefill included."),
     "tpot_ms": Key("quantity", "ms", "Time per output token after the first."),
     "e2e_latency_ms": Key("quantity", "ms", "Time from request to last token."),
@@ -145,6 +147,13 @@ RESULT_KEYS = {
     "offload.output_tokens_per_s_per_user": Key("number", "tokens/s", "What one user sees with this split."),
     "remedies": Key("texts", "", "Where it does not fit: single changes that would make it fit."),
     "warnings": Key("texts", "", "What to know before trusting the numbers."),
+}
+
+#: What each word of `nearness` says of the engine, the accelerator and the model of a question.
+NEARNESS = {
+    "nearby": "the engine was measured on this accelerator with this model",
+    "interpolated": "the engine was measured on this accelerator, with other models",
+    "extrapolated": "the engine was not measured on this accelerator; it is predicted from others",
 }
 
 #: Only where it is asked for: `estimate --work`, `?work=1`.

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from app import formatting, scoring, show_work
+from app import catalog, formatting, glossary, scoring, show_work
+from app.calibration.power import Coefficient
 from app.calibration.ranges import Range
 from app.run_log import Run
 from app.validation import Summary
@@ -90,6 +91,9 @@ def _subject(run: Run) -> Iterator[tuple[str, str]]:
         "Precision",
         ", ".join(f"{name.replace('kv_cache', 'KV cache')} {precision[name]}" for name in precision),
     )
+    yield "Measured", f"{found['nearness']}: {glossary.NEARNESS[found['nearness']]}"
+    if found["calibration"] != catalog.PUBLISHED:
+        yield "Calibration", found["calibration"]
     yield "Batch", f"{batch['running']:,} running of {_whole(batch['requested'])} requested"
     if found["grid"]:
         yield "Electricity", formatting.electricity(found["grid"], run.inputs.get("pue"))
@@ -312,14 +316,32 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def ranges(lines: Iterable[Range]) -> Iterator[str]:
-    """Fitted ranges by metric and engine, a line each."""
-    yield f"{'metric and engine':24} {'low':>7} {'high':>7} {'rows':>7} {'pairs':>6} {'left-out rows inside':>21}"
+    """Fitted ranges by metric, engine and nearness, a line each."""
+    yield f"{'metric, engine, nearness':40} {'low':>7} {'high':>7} {'rows':>7} {'pairs':>6} {'inside':>7}"
     for one in lines:
-        spread = one.spread
-        yield (
-            f"{one.metric + ' ' + one.engine:24} {spread.low:7.2f} {spread.high:7.2f} {spread.rows:7} "
-            f"{spread.groups:6} {one.coverage:21.0%}"
+        name, spread = " ".join((one.metric, one.engine, one.nearness)), one.spread
+        yield (f"{name:40} {spread.low:7.2f} {spread.high:7.2f} {spread.rows:7} {spread.groups:6} {one.coverage:7.0%}")
+
+
+def power(coefficients: Iterable[Coefficient]) -> Iterator[str]:
+    """Fitted coefficients of power, a line each."""
+    yield f"{'power':24} {'value':>9} {'error':>9} {'rows':>7}  unit"
+    for one in coefficients:
+        name = f"{one.name} {one.key}".strip()
+        yield f"{name:24} {one.value:9.4g} {one.standard_error:9.2g} {one.rows:7}  {one.prior.unit}"
+
+
+def own_calibration(name: str, figures: Iterable[tuple[str, int, Mapping[str, float | None]]]) -> Iterator[str]:
+    """What a user's measurements taught: median errors before and after, by class of metrics."""
+    yield f"Saved as {name!r}. Median errors on your measurements:"
+    yield f"  {'':12} {'rows':>6} {'published':>10} {'yours':>7} {'left out':>9}"
+    for metric, rows, errors in figures:
+        published, yours, without = (
+            formatting.UNKNOWN if errors[one] is None else f"{errors[one]:.1%}"
+            for one in ("published", "yours", "left out")
         )
+        yield f"  {metric:12} {rows:6} {published:>10} {yours:>7} {without:>9}"
+    yield f"Use it: estimate --calibration {name!r} ..."
 
 
 def left_out(grouping: str, judged: Sequence[scoring.Judged]) -> Iterator[str]:

@@ -103,7 +103,7 @@ def simulate(
         middle = (low + high) / 2
         low, high = (low, middle) if flow(middle).requests > placed else (middle, high)
     found = flow(high if flow(high).requests < inf else low)
-    step, decoding = float(found.decode.total), found.planned.running
+    step = float(found.decode.total)
     steps = Steps(
         decode=step,
         alone=alone.total,
@@ -118,7 +118,6 @@ def simulate(
     ttft, tpot = float(served + queue), workload.token_seconds(step)
     busy = float(found.rate * burst / servers)
     prefill_gpus, gpus = prefill.layout.num_gpus, prefill.layout.num_gpus + decode.layout.num_gpus
-    decoding_share = min(decoding, 1.0) * decode.layout.num_gpus / gpus
     return Serving(
         running=placed,
         waiting=asked - placed,
@@ -131,7 +130,6 @@ def simulate(
         requests_per_second=found.rate,
         median_step_seconds=step,
         prefill_share=busy * prefill_gpus / gpus,
-        idle_share=1 - busy * prefill_gpus / gpus - decoding_share,
         steps=steps,
         planned=replace(found.planned, alone=prompts.alone, burst=prompts.burst, burst_prompts=prompts.burst_prompts),
         latency=Latency(

@@ -9,9 +9,10 @@ from math import ceil, inf
 
 from app.calculations import disaggregation, memory, serving
 from app.calculations.accelerator import Gpu, Hardware
+from app.calculations.activity import activity, pools_activity
 from app.calculations.architecture import Model
 from app.calculations.collectives import Links
-from app.calculations.energy import power_watts
+from app.calculations.energy import Activity, power_watts
 from app.calculations.errors import InvalidInput
 from app.calculations.formats import Formats, resolve
 from app.calculations.kernel_library import library
@@ -114,24 +115,22 @@ class LayoutEstimate:
         return self.plan.longest_context(max(1, per_replica), limit)
 
     @property
-    def power_watts_per_gpu(self) -> float | None:
-        tdp = self.scenario.gpu.tdp_watts
-        if self.speed is None or tdp is None:
+    def activity(self) -> Activity | None:
+        """What a GPU does per second; None where nothing runs."""
+        if self.speed is None:
             return None
-        prefill, decode = self.speed.prefill, self.speed.decode
-        in_prefill, idle = self.speed.prefill_share, self.speed.idle_share
+        load = workload(self.scenario)
+        traffic, gpu = serving.traffic_of(load, switches(self.scenario)), self.scenario.gpu
+        if self.prefill:
+            return pools_activity(self.prefill.plan, self.plan, self.speed, traffic, gpu, load.output_steps)
+        return activity(self.plan, self.speed, traffic, gpu, load.output_steps, load.mode)
 
-        def share(name: str) -> float:
-            first, other = prefill.as_dict()[name] / prefill.total, decode.as_dict()[name] / decode.total
-            return float(in_prefill * first + (1 - in_prefill - idle) * other)
-
-        return power_watts(
-            tdp,
-            self.scenario.hardware.power,
-            compute_share=share("compute"),
-            memory_share=share("memory"),
-            other_share=share("network") + share("host"),
-        )
+    @property
+    def power_watts_per_gpu(self) -> float | None:
+        gpu, model, active = self.scenario.gpu, self.scenario.hardware.power, self.activity
+        if active is None or gpu.tdp_watts is None:
+            return None
+        return float(power_watts(gpu.tdp_watts, model, active, model.factor(gpu.architecture, gpu.slug)))
 
     @property
     def price_usd_per_gpu_hour(self) -> float | None:
@@ -194,6 +193,7 @@ def workload(scenario: ServingScenario) -> Workload:
         mode="static" if arrival == "closed" and not scenario.engine.continuous else arrival,
         concurrency=scenario.concurrency,
         request_rate=scenario.request_rate,
+        beam_width=scenario.beam_width,
         waves=scenario.waves or inf,
         length_spread=scenario.length_spread,
         prefix_hit_rate=scenario.prefix_hit_rate,
@@ -261,7 +261,8 @@ def memory_plan(scenario: ServingScenario, layout: Layout, formats: Formats) -> 
 
 def held_tokens(scenario: ServingScenario, sequences: float) -> int:
     """Tokens that the cache holds of each of so many requests at their end."""
-    return ceil(workload(scenario).cached_prompt(sequences)) + scenario.output_tokens
+    padded = workload(scenario).cached_prompt(sequences)
+    return scenario.request_tokens + ceil(padded) - scenario.input_tokens
 
 
 def sequences_per_replica(scenario: ServingScenario, plan: MemoryPlan) -> int:

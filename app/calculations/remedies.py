@@ -20,7 +20,7 @@ HIGH_UTILIZATION = 0.95
 def remedies(best: LayoutEstimate) -> Iterator[str]:
     """Single changes that make it fit, each checked by estimating again."""
     scenario = best.scenario
-    length = scenario.input_tokens + scenario.output_tokens
+    length = scenario.request_tokens
     most = best.max_concurrency
     if scenario.concurrency and 0 < most < scenario.concurrency:
         yield f"Lower the concurrency to {most:,}: so many requests of {length:,} tokens fit at once."

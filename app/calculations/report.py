@@ -77,6 +77,8 @@ def results(found: Estimate) -> dict[str, Any]:
             "requested": "saturated" if scenario.concurrency is None else scenario.concurrency,
             "running": best.speed.running if best.speed else 0,
         },
+        "calibration": scenario.efficiency.name,
+        "nearness": scenario.nearness,
         **speed,
         **energy_results(best, power=speed["power_w_per_gpu"], energy=speed["energy_j_per_token"]),
         **cost_results(best),
@@ -258,9 +260,12 @@ def energy_results(best: LayoutEstimate, *, power: Quantity, energy: Quantity) -
 
 
 def spreads_of(best: LayoutEstimate) -> dict[str, Spread | None]:
-    """The spread of each class of metric for the engine of the estimate."""
+    """The spread of each class of metric for the engine of the estimate and how far it is from what was measured."""
     scenario = best.scenario
-    return {name: spread(scenario.spreads, name, scenario.engine.name) for name in set(METRIC_CLASS.values())}
+    return {
+        name: spread(scenario.spreads, name, scenario.engine.name, scenario.nearness)
+        for name in set(METRIC_CLASS.values())
+    }
 
 
 def cost_results(best: LayoutEstimate) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from app.calculations.kernel_library import Curves
 from app.calculations.lengths import expected_longest
 from app.calculations.parallelism import Layout, check
 from app.calculations.precision import GGUF_FILE_TYPES, choices
-from app.calculations.uncertainty import Spreads
+from app.calculations.uncertainty import Measured, Spreads
 
 #: Groups of inputs in the order of the form: name -> (heading, folded away by default).
 GROUPS = {
@@ -212,6 +212,9 @@ class ServingInputs:
     request_rate: Any = declared(
         group="workload", kind="number", label="Request rate", minimum=1e-6, maximum=1e9, unit="requests/s",
         placeholder="for arrival rate", help="Mean arrivals per second over the whole instance, with arrival rate.")
+    beam_width: Any = declared(
+        group="engine", kind="integer", label="Beams", default=1, minimum=1, maximum=1024, unit="sequences",
+        help="Sequences generated for each request (beam search); they share its prompt and one of them is the answer.")
     length_spread: Any = declared(
         group="engine", kind="number", label="Spread of output lengths", default=1.0, minimum=0, maximum=1,
         unit="share",
@@ -264,6 +267,9 @@ class ServingInputs:
     runtime_gib: Any = declared(
         group="engine", kind="number", label="Runtime overhead", minimum=0, maximum=1000, unit="GiB",
         placeholder="engine's default", help="Context, communication buffers and graphs on each GPU.")
+    calibration: Any = declared(
+        group="engine", kind="name", catalogue="calibrations", label="Calibration", default="published",
+        help="Measurements that the speeds are calibrated on: the published ones, or yours saved by calibrate --save.")
     compute_efficiency: Any = declared(
         group="engine", kind="number", label="Compute efficiency", minimum=0.01, maximum=1.0, unit="share",
         placeholder="calibrated", help="Share of the dense peak that large matrix products reach.")
@@ -300,8 +306,9 @@ class ServingScenario:
     gpu: Gpu
     engine: Engine
     hardware: Hardware
-    #: How far measurements lay from predictions; empty: no ranges.
+    #: How far measurements lay from predictions, and what was measured; empty: no ranges.
     spreads: Spreads = dataclasses.field(default_factory=dict)
+    measured: Measured = dataclasses.field(default_factory=Measured)
     #: How long kernels take, and how engines differ from that.
     curves: Curves = dataclasses.field(default_factory=dict, repr=False)
     efficiency: Efficiency = dataclasses.field(default_factory=Efficiency)
@@ -324,6 +331,7 @@ class ServingScenario:
     concurrency: int | None = 16
     arrival: str = "closed"
     request_rate: float | None = None
+    beam_width: int = 1
     length_spread: float = 1.0
     prompt_spread: float = 0.0
     waves: float | None = None
@@ -365,6 +373,8 @@ class ServingScenario:
                 f"0 to {self.input_tokens - 1:,}",
             )
         self._check_pools()
+        if self.draft_tokens and self.beam_width > 1:
+            raise InvalidInput("draft_tokens", "Draft tokens: engines do not draft for beam search.", "0")
         by_hand = {name: getattr(self, name) for name in ("tp", "pp", "dp") if getattr(self, name)}
         product = prod(by_hand.values())
         gpus = self.decode_gpus
@@ -418,6 +428,16 @@ class ServingScenario:
     def decode_gpus(self) -> int | None:
         """GPUs of the layout: all, or those that only decode."""
         return self.num_gpus and self.num_gpus - (self.prefill_gpus or 0)
+
+    @property
+    def request_tokens(self) -> int:
+        """Tokens that a finished request holds in the cache: its prompt once, the output of each beam."""
+        return self.input_tokens + self.beam_width * self.output_tokens
+
+    @property
+    def nearness(self) -> str:
+        """How far the question is from what was measured."""
+        return self.measured.nearness(self.engine.name, self.gpu.slug, self.model.name)
 
     @property
     def uses_graphs(self) -> bool:

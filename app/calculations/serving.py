@@ -39,6 +39,8 @@ class Workload:
     mode: str = "closed"
     concurrency: int | None = None
     request_rate: float | None = None
+    #: Sequences that are generated for each request, from one prompt.
+    beam_width: int = 1
     waves: float = inf
     length_spread: float = 1.0
     prefix_hit_rate: float = 0.0
@@ -146,8 +148,6 @@ class Serving:
     #: The steps that these times are of, and what the queue made of them.
     planned: StepPlan
     latency: Latency
-    #: Share of wall time that GPUs wait for those of the other pool.
-    idle_share: float = 0.0
 
 
 def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running: float, pool: float) -> StepPlan:
@@ -161,7 +161,7 @@ def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running:
     fresh = inputs - cached
     budget = float(switches.step_tokens)
     stages = plan.layout.pp
-    batch = max(1.0, running / stages)
+    batch = max(1.0, running / stages) * workload.beam_width
 
     def length(beside: float) -> float:
         """Tokens to compute of each prompt that is padded together with so many; a static batch pads all alike."""
@@ -248,8 +248,9 @@ def most_running(plan: MemoryPlan, engine: Engine, workload: Workload, max_seque
     fill; in a static batch all reach their full length together. An engine without continuous batching runs the
     batch that it is given or fails.
     """
+    outputs = workload.output_tokens * workload.beam_width
     prompt = workload.cached_prompt(inf if workload.concurrency is None else workload.concurrency)
-    whole = plan.most_sequences(int(prompt + workload.output_tokens))
+    whole = plan.most_sequences(int(prompt + outputs))
     if whole < 1:
         if not workload.seen_to_run:
             return 0
@@ -257,7 +258,7 @@ def most_running(plan: MemoryPlan, engine: Engine, workload: Workload, max_seque
     if not engine.continuous:
         return max_sequences
     if workload.mode != "static" and not engine.reserves_whole_length:
-        whole = max(whole, plan.most_sequences(int(workload.input_tokens + workload.output_tokens / 2)))
+        whole = max(whole, plan.most_sequences(int(workload.input_tokens + outputs / 2)))
     return min(whole, max_sequences)
 
 

@@ -34,6 +34,7 @@ def test_the_longest_of_uniform_lengths_as_drawn():
 def test_transformers_pad_and_serving_engines_do_not():
     assert [name for name, engine in catalog.engines().items() if not engine.padding_removal] == [
         "hf",
+        "autoawq",
         "optimum-habana",
     ]
 

@@ -153,3 +153,19 @@ def test_a_limit_of_sequences_keeps_the_rest_waiting():
 
 def test_a_finite_run_sees_more_of_its_first_wave():
     assert speed(waves=1).ttft_seconds > speed(waves=10).ttft_seconds > speed().ttft_seconds
+
+
+def test_beams_share_a_prompt_and_each_hold_an_output():
+    one, four = (estimate(scenario(num_gpus=1, concurrency=8, beam_width=b)).best for b in (1, 4))
+    block = one.scenario.engine.kv_block_tokens
+    per_token = one.scenario.model.cache_elements_per_token * one.formats.kv_cache.bytes_per_element
+    extra = 8 * 3 * one.scenario.output_tokens * per_token
+    assert four.load.kv_cache - one.load.kv_cache == pytest.approx(extra, abs=8 * block * per_token)
+    assert four.max_concurrency < one.max_concurrency
+
+
+def test_beams_cost_decode_steps_of_as_many_sequences_and_no_prefill():
+    one, four, wide = speed(concurrency=8), speed(concurrency=8, beam_width=4), speed(concurrency=32)
+    assert four.prefill.total == one.prefill.total
+    assert four.decode.total == pytest.approx(wide.decode.total)
+    assert wide.requests_per_second > one.requests_per_second > four.requests_per_second

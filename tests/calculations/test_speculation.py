@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import catalog
-from app.calculations import estimate
+from app.calculations import InvalidInput, estimate
 from app.calculations.formats import resolve
 from app.calculations.operators import Pass, forward_operators
 from app.calculations.parallelism import Layout
@@ -130,6 +130,22 @@ def test_each_request_has_room_for_its_drafts():
     without, drafts = best(engine="sglang"), best(engine="sglang", draft_tokens=5)
     assert drafts.load.kv_cache - without.load.kv_cache == 16 * 5 * 131_072
     assert drafts.max_concurrency < without.max_concurrency
+
+
+def test_beams_are_not_drafted_for():
+    with pytest.raises(InvalidInput) as refused:
+        scenario(draft_tokens=2, beam_width=4)
+    assert refused.value.field == "draft_tokens"
+
+
+def test_drafts_cost_energy_of_their_own_and_save_more():
+    def joules(**changes):
+        found = best(concurrency=1, **changes)
+        return found.power_watts_per_gpu / found.speed.requests_per_second
+
+    accepted = {"draft_tokens": 4, "acceptance_rate": 0.9}
+    assert joules(**accepted, draft_cost=0.2) > joules(**accepted, draft_cost=0.0)
+    assert joules(**accepted) < joules()
 
 
 def test_requests_and_tokens_agree():
