@@ -52,7 +52,7 @@ RESULT_KEYS = {
     "engine.name": Key("string", "", "Its short name."),
     "engine.label": Key("string", "", "Its name as it writes it."),
     "layout": Key("object", "", "How the model is laid out over the GPUs of one instance."),
-    "layout.num_gpus": Key("integer", "GPUs", "tp x pp x dp."),
+    "layout.num_gpus": Key("integer", "GPUs", "tp x pp x dp, and those that only prefill."),
     "layout.tp": Key("integer", "GPUs", "Tensor parallel: parts that every matrix is cut into."),
     "layout.pp": Key("integer", "stages", "Pipeline parallel: parts that the stack of layers is cut into."),
     "layout.ep": Key("integer", "GPUs", "Expert parallel: parts that the experts are dealt out to."),
@@ -66,6 +66,14 @@ RESULT_KEYS = {
     "layout.alternatives.total_bytes_per_gpu": Key("integer", "bytes", "Memory of its most loaded GPU."),
     "layout.alternatives.output_tokens_per_s": Key("number?", "tokens/s", "Its throughput; null if it does not fit."),
     "layout.alternatives.tpot_ms": Key("number?", "ms", "Its time per output token; null if it does not fit."),
+    "disaggregation": Key("object?", "", "GPUs that only prefill; null where all do both."),
+    "disaggregation.prefill_gpus": Key("integer", "GPUs", "How many; the others only decode, and layout is theirs."),
+    "disaggregation.prefill_tp": Key("integer", "GPUs", "Tensor parallel of a prefill replica."),
+    "disaggregation.prefill_ep": Key("integer", "GPUs", "Expert parallel on the prefill side."),
+    "disaggregation.prefill_dp": Key("integer", "replicas", "Prefill replicas."),
+    "disaggregation.prefill_busy": Key("number?", "", "Share of the time that they compute; null where nothing runs."),
+    "disaggregation.kv_transfer_ms": Key("number?", "ms", "Sending a prompt's cache, its wait included; not in TTFT."),
+    "disaggregation.decoding": Key("number?", "requests", "Requests that decode at once, on average."),
     "precision": Key("object", "", "Number formats, after automatic ones were chosen."),
     "precision.weights": Key("string", "", "Format that the linear layers are stored in."),
     "precision.activations": Key("string", "", "Format that is multiplied."),
@@ -177,10 +185,10 @@ WORK_KEYS = {
     "work.chain.numbers": Key("string", "", "The expression with numbers in it."),
 }
 
-#: A row of `work.steps.*.rows`: equal operators of a step on one GPU, or what the host adds.
+#: A row of `work.steps.*.rows`: equal operators of a step on one GPU, or what the host or guessing drafts add.
 WORK_ROW_KEYS = {
-    "name": Key("string", "", "The operator, or what the host does."),
-    "component": Key("string", "", "A component of FLOPs, elementwise, network or host."),
+    "name": Key("string", "", "The operator, what the host does, or drafts."),
+    "component": Key("string", "", "A component of FLOPs, elementwise, network, host or draft."),
     "count": Key("integer", "", "How often it runs in the step."),
     "flops": Key("number", "FLOP", "What the arithmetic needs, all of them."),
     "bytes": Key("number", "bytes", "Read and written, all of them; of the network: the messages."),

@@ -100,6 +100,10 @@ WHERE_KNOWN = {
 }
 
 
+#: Parts that may be missing as a whole, such as the bounds of what does not run.
+MAY_BE_MISSING = ("bound", "prefill", "decode", "offload", "grid", "disaggregation")
+
+
 def is_complete(results: Mapping[str, Any]) -> bool:
     """Whether the results are those of today's estimates; a log may hold those of other versions too."""
     return all(_present(results, name.split("."), key.type) for name, key in RESULT_KEYS.items() if "*" not in name)
@@ -112,11 +116,8 @@ def _present(within: object, path: list[str], type_: str) -> bool:
         return False
     first, *rest = path
     if rest:
-        # A part that may be missing as a whole, such as the bounds of what does not run.
         whole = within.get(first)
-        return (whole in (None, {}) and first in ("bound", "prefill", "decode", "offload", "grid")) or _present(
-            whole, rest, type_
-        )
+        return (whole in (None, {}) and first in MAY_BE_MISSING) or _present(whole, rest, type_)
     value = within.get(first)
     if value is None and (type_.endswith("?") or first in ("prefill", "decode")):
         return True

@@ -87,6 +87,13 @@ def _subject(run: Run) -> Iterator[tuple[str, str]]:
     yield "Model", f"{model['name']} ({size})"
     yield "Hardware", f"{layout['num_gpus']} x {found['gpu']['name']}, {found['engine']['label']}"
     yield "Layout", f"{layout['strategy']}. {layout['reason']}"
+    pools = found.get("disaggregation")
+    if pools and pools["kv_transfer_ms"] is not None:
+        yield (
+            "Prefill GPUs",
+            f"{formatting.percent(pools['prefill_busy'])} busy; sending a prompt's cache takes "
+            + (formatting.milliseconds(pools["kv_transfer_ms"])),
+        )
     yield (
         "Precision",
         ", ".join(f"{name.replace('kv_cache', 'KV cache')} {precision[name]}" for name in precision),

@@ -43,6 +43,9 @@ class Times:
     p90: float
     p99: float
 
+    def times(self, factor: float) -> Times:
+        return Times(mean=self.mean * factor, p50=self.p50 * factor, p90=self.p90 * factor, p99=self.p99 * factor)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:

@@ -33,7 +33,7 @@ def curve_of(
     running = np.unique(np.geomspace(1, max(slots, 2), open_loop.POINTS).round())
     one = step_plan(plan, workload, switches, 1, 1.0)
     batch = np.maximum(1.0, running / plan.layout.pp) * workload.beam_width
-    prompts = np.clip(running / max(workload.output_tokens, 1.0), 1.0, one.burst_limit)
+    prompts = np.clip(running / max(workload.output_steps, 1.0), 1.0, one.burst_limit)
     work = replace(one.decode.work, sequences=batch)
     alone = step_seconds(plan, machine, one.alone, traffic).total
     decode = step_seconds(plan, machine, replace(one.decode, work=work, sequences=batch), traffic).total
@@ -58,7 +58,6 @@ def poisson(
     most = saturate(plan, machine, workload, switches, scheduler)
     if most is None:
         return None
-    tokens = max(workload.output_tokens - 1.0, 0.0)
     found = open_loop.arrivals(
         curve_of(plan, machine, workload, switches, traffic, slots),
         most.steps,
@@ -66,7 +65,7 @@ def poisson(
         rate=(workload.request_rate or 0.0) / replicas,
         most=most.requests_per_second / replicas,
         places=slots,
-        tokens=tokens,
+        tokens=workload.decode_steps,
         variation=uniform_variation(workload.length_spread),
     )
     if found is None:
@@ -74,10 +73,12 @@ def poisson(
     state = found.found
     steps_of = step_plan(plan, workload, switches, min(slots, max(1, round(state.running))), 1.0)
     prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
+    if found.tpot is not None:
+        found = replace(found, tpot=found.tpot.times(workload.steps_per_token))
     tpot = found.tpot.mean if found.tpot is not None else None
-    cycle = found.ttft.mean + tokens * (tpot or 0.0)
+    cycle = found.ttft.mean + (workload.output_tokens - 1) * (tpot or 0.0)
     return Serving(
-        running=steps_of.running * replicas,
+        running=int(steps_of.running * replicas),
         waiting=0,
         prefill=prefill,
         decode=decode,
@@ -86,7 +87,7 @@ def poisson(
         tpot_seconds=tpot,
         e2e_seconds=cycle,
         requests_per_second=state.rate * replicas,
-        median_step_seconds=float(median_step(steps, state.running, workload.output_tokens)),
+        median_step_seconds=float(median_step(steps, state.running, workload.output_steps)),
         prefill_share=state.share,
         steps=steps,
         planned=steps_of,

@@ -47,14 +47,14 @@ def remedies(best: LayoutEstimate) -> Iterator[str]:
             f"memory: about {1 / split.tpot_seconds:,.1f} tokens/s per user."
         )
     more = enough_gpus(scenario)
-    if more is not None and more.layout.num_gpus > best.layout.num_gpus:
-        yield f"Use {more.layout.num_gpus} GPUs ({more.layout})."
+    if more is not None and more.num_gpus > best.num_gpus:
+        yield f"Use {more.num_gpus} GPUs ({more.layout})."
 
 
 def fits(best: LayoutEstimate, changed: ServingScenario) -> bool:
     """Whether the changed scenario fits on as many GPUs."""
     try:
-        return estimate(replace(changed, num_gpus=best.layout.num_gpus)).best.fits
+        return estimate(replace(changed, num_gpus=best.num_gpus)).best.fits
     except InvalidInput:
         return False
 
