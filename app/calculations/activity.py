@@ -43,8 +43,8 @@ def step_work(plan: MemoryPlan, step: Step, traffic: Traffic, gpu: Gpu) -> StepW
 def activity(plan: MemoryPlan, speed: Serving, traffic: Traffic, gpu: Gpu, output_steps: float, mode: str) -> Activity:
     """Mean over wall time of one GPU of a replica that serves r requests per second, n at once.
 
-    A request brings its prefill, (alone + (n - 1) added) / n, and its share of `output_steps` - 1 decode steps of a
-    pass's batch b; each of `pp` stages does 1 / pp of a pass. In a static batch the others' prompts come in full
+    A request brings its prefill, (alone + (n - 1) added) / n, and its share of `output_steps` - 1 decode steps, of a
+    pass of n / pp requests; each of `pp` stages does 1 / pp of a pass. In a static batch the others' prompts come in full
     prefill steps.
     """
     planned, steps = speed.planned, speed.steps
@@ -61,7 +61,7 @@ def activity(plan: MemoryPlan, speed: Serving, traffic: Traffic, gpu: Gpu, outpu
         joined = work(planned.mixed) + decode * -1
         other, other_seconds = joined * (1 / planned.mixed_prompts), float(steps.added)
     prompt = (work(planned.alone) + other * (n - 1)) * (1 / n)
-    done = (prompt + decode * (tokens / float(planned.decode.sequences))) * (rate / plan.layout.pp)
+    done = (prompt + decode * (tokens / max(1.0, n / plan.layout.pp))) * (rate / plan.layout.pp)
     seconds = (float(steps.alone) + (n - 1) * other_seconds + tokens * float(steps.decode)) / n
     return Activity(awake=min(rate * seconds, 1.0), bytes_per_second=done.bytes, flops_per_second=done.flops)
 

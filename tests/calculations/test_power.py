@@ -159,3 +159,8 @@ def test_the_coefficients_lie_inside_their_bounds_and_are_fitted_to_the_rows_the
         value, low, high = (float(line[name]) for name in ("value", "low", "high"))
         assert low < value < high and 0 < float(line["standard_error"]) < value
         assert int(line["rows"]) > 0
+
+
+def test_more_beams_draw_no_less():
+    one, four = (best(num_gpus=1, concurrency=16, beam_width=beams).power_watts_per_gpu for beams in (1, 4))
+    assert four > one
