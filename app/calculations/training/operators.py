@@ -1,0 +1,168 @@
+"""Forward work of one token on one GPU: FLOPs of products, attention and experts, and what moves through memory.
+
+Counted over the real tensors of a model; 2 FLOPs per parameter and token, 2 per score and element of a head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from app.calculations.architecture import (
+    Attention,
+    Block,
+    Experts,
+    FeedForward,
+    LatentAttention,
+    Model,
+    Recurrent,
+    Tensor,
+)
+from app.calculations.operators import RECURRENT_FLOPS_PER_STATE_ELEMENT, attended_pairs
+
+#: Passes of the residual stream around a block: norm and residual addition.
+STREAMS_PER_BLOCK = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenWork:
+    """Forward pass of one token on the GPUs of a tensor-parallel rank, over all pipeline stages; head apart.
+
+    FLOPs of dense products, of routed experts and of the scores (causal: half of the square); `*_narrowness` is the
+    mean of 1 / columns + 1 / inner width of the products, weighted by FLOPs: narrow products reach less of the peak.
+    """
+
+    linear_flops: float
+    linear_narrowness: float
+    expert_flops: float
+    expert_narrowness: float
+    head_flops: float
+    attention_flops: float
+    #: Scores that an unfused softmax writes and reads: heads x context.
+    scores: float
+    recurrent_flops: float
+    #: Elements that norms, activations and residuals pass over; of them between routed experts' products.
+    elements: float
+    expert_elements: float
+    #: Elements sent to the experts, and back.
+    routed_elements: float
+    #: Key and value elements that context parallelism passes round.
+    kv_elements: float
+    #: Blocks whose output tensor parallelism sums up, layers with experts.
+    reduced_blocks: int
+    expert_layers: int
+    layers: int
+
+
+def context_per_token(seq_len: int, window: int | None) -> float:
+    """Mean number of positions that a token attends to under a causal mask."""
+    return float(attended_pairs(seq_len, 0, window)) / seq_len
+
+
+def product_flops(tensor: Tensor, tp: int) -> float:
+    """Forward FLOPs of one token through all copies of a linear tensor."""
+    return 2 * tensor.params_per_rank(tp)
+
+
+def narrowness(tensor: Tensor, tp: int) -> float:
+    """1 / columns + 1 / inner width of a product as a rank computes it."""
+    outputs, inputs = tensor.shape[0], tensor.shape[1]
+    cut = ceil(tensor.split_units / tp) / tensor.split_units
+    sizes = (outputs * cut, inputs) if tensor.split_axis == 0 else (outputs, inputs * cut)
+    return 1 / sizes[0] + 1 / sizes[1]
+
+
+def attention_width(block: Attention | LatentAttention) -> float:
+    """Multiply-adds per query-key pair and head: key width + value width."""
+    if isinstance(block, LatentAttention):
+        return block.nope_dim + block.rope_dim + block.value_dim
+    return block.head_dim + block.value_dim
+
+
+def attention_flops(block: Block, seq_len: int, tp: int) -> float:
+    """Forward FLOPs of one token's scores and weighted values."""
+    if not isinstance(block, Attention | LatentAttention) or getattr(block, "cross", False):
+        return 0.0
+    window = None if isinstance(block, LatentAttention) else block.window
+    attended = context_per_token(seq_len, window)
+    if isinstance(block, Attention) and block.compression:
+        attended += min(context_per_token(seq_len, None) / block.compression, block.index_topk or seq_len)
+    elif block.index_topk:
+        attended = min(attended, block.index_topk)
+    flops = 2 * attended * ceil(block.num_heads / tp) * attention_width(block)
+    if block.index_topk:
+        rows = context_per_token(seq_len, None) / max(getattr(block, "compression", 0), 1)
+        flops += 2 * rows * block.index_heads * block.index_dim
+    return flops
+
+
+def block_elements(block: Block, hidden_size: int, tp: int) -> float:
+    """Elements that a token makes the block's elementwise kernels pass over, routed experts apart."""
+    stream = STREAMS_PER_BLOCK * hidden_size
+    if isinstance(block, FeedForward):
+        return stream + (3 if block.gated else 2) * block.width / tp
+    if isinstance(block, Recurrent):
+        return stream + 2 * sum(t.shape[0] for t in block.tensors if t.kind == "linear") / tp
+    return float(stream)
+
+
+def token_work(model: Model, seq_len: int, *, tp: int, expert_tp: int = 1, multi_token: int = 0) -> TokenWork:
+    """The forward work of one token; `multi_token` prediction modules add as many last layers and heads."""
+    linear = linear_weight = experts = expert_weight = attention = recurrent = 0.0
+    elements = expert_elements = routed = kv = scores = 0.0
+    reduced = expert_layers = 0
+    extra = model.layers[-1] if multi_token else None
+    for layer, repeats in model.layer_counts:
+        count = repeats + (multi_token if layer == extra else 0)
+        for block in layer.blocks:
+            for tensor in block.tensors:
+                if tensor.kind != "linear":
+                    continue
+                if tensor.group == "expert" and isinstance(block, Experts):
+                    flops = count * product_flops(tensor, expert_tp) * block.experts_per_token / block.num_experts
+                    flops *= expert_tp / tp  # every rank routes its share of the tokens
+                    experts += flops
+                    expert_weight += flops * narrowness(tensor, expert_tp)
+                else:
+                    flops = count * product_flops(tensor, tp)
+                    linear += flops
+                    linear_weight += flops * narrowness(tensor, tp)
+            attention += count * attention_flops(block, seq_len, tp)
+            elements += count * block_elements(block, model.hidden_size, tp)
+            reduced += count
+            if isinstance(block, Experts):
+                expert_layers += count
+                width = (3 if block.gated else 2) * block.width
+                expert_elements += count * block.experts_per_token * (model.hidden_size + width) / tp
+                routed += count * block.experts_per_token * model.hidden_size / tp
+            elif isinstance(block, Recurrent):
+                recurrent += count * RECURRENT_FLOPS_PER_STATE_ELEMENT * block.state_elements / tp
+            elif isinstance(block, Attention | LatentAttention):
+                heads = ceil(block.num_heads / tp)
+                scores += count * heads * seq_len
+                kv += count * kv_width(block) / tp
+    heads = 1 + multi_token
+    return TokenWork(
+        linear_flops=linear,
+        linear_narrowness=linear_weight / linear if linear else 0.0,
+        expert_flops=experts,
+        expert_narrowness=expert_weight / experts if experts else 0.0,
+        head_flops=heads * 2 * model.hidden_size * model.vocab_size / tp,
+        attention_flops=attention,
+        scores=scores,
+        recurrent_flops=recurrent,
+        elements=elements,
+        expert_elements=expert_elements,
+        routed_elements=routed,
+        kv_elements=kv,
+        reduced_blocks=reduced,
+        expert_layers=expert_layers,
+        layers=model.num_layers + multi_token,
+    )
+
+
+def kv_width(block: Attention | LatentAttention) -> float:
+    """Key and value elements of one token, expanded to heads where they are latent."""
+    if isinstance(block, LatentAttention):
+        return block.num_heads * attention_width(block)
+    return block.num_kv_heads * (block.head_dim + block.value_dim)
