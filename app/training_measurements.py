@@ -130,6 +130,7 @@ def facts(row: Row) -> dict[str, Any]:
     """What the notes say of the software."""
     notes = (row.get("notes") or "").lower()
     stack = stack_name(row)
+    compiled = "torch.compile" in notes and "no torch.compile" not in notes
     packed_short = bool(re.search(r"\bsft\b|\blora\b|squad", notes)) and stack == "megatron"
     network = None
     if found := re.search(r"(\d+)\s*gb/s per gpu", notes):
@@ -149,7 +150,7 @@ def facts(row: Row) -> dict[str, Any]:
         offload = "optimizer"
     return {
         "asynchronous_tp": bool(re.search(r"asynctp on|async ?tp|\+ asynctp", notes)) and "vanilla" not in notes,
-        "compiled": "torch.compile" in notes and "no torch.compile" not in notes,
+        "compiled": compiled,
         "rowwise": "rowwise" in notes.split("rowwise baseline")[0],
         "dropless": stack == "megatron" and "tokendrop" not in notes and "cuda graphs" not in notes,
         "document_tokens": SAMPLE_TOKENS if packed_short else None,
@@ -159,8 +160,27 @@ def facts(row: Row) -> dict[str, Any]:
         "mtp": "w/o mtp" not in notes,
         "age_years": min(max(NEWEST_RELEASE - year(row), 0.0), OLDEST_YEARS) if stack == "megatron" else 0.0,
         "interleaved": "interleaved" in notes,
-        "layerwise": "selective layer" in notes,
+        "recomputed": recomputed(notes),
+        "state_bytes": 2.0 if "8bit" in notes else 8.0,
+        "sequence_parallel": sequence_parallel(row),
     }
+
+
+def recomputed(notes: str) -> tuple[float, float] | None:
+    """Shares of products and attention that selective recomputation repeats, where the notes name modules."""
+    if "selective layer" in notes:
+        return 0.5, 0.5
+    if found := re.search(r"recompute_modules=([\w+]+)", notes):
+        modules = found.group(1).split("+")
+        products = 0.5 if "moe" in modules else 0.3 if "mlp" in modules else 0.0
+        return products, 1.0 if "core_attn" in modules else 0.0
+    return None
+
+
+def sequence_parallel(row: Row) -> bool:
+    """As the row says; else the default of software since 2022."""
+    said = row.get("sequence_parallel")
+    return said == "1" if said else not stack_name(row) in ("megatron-2021", "megatron-deepspeed", "oneflow")
 
 
 def read(row: Row) -> Reading:
@@ -173,7 +193,7 @@ def read(row: Row) -> Reading:
     gpus = int(float(row["num_gpus"]))
     open_layout = any(degrees[name] is None for name in ("tp", "pp"))
     known = {name: degrees[name] or 1 for name in ("tp", "pp", "cp", "ep")}
-    if degrees["dp"] is None:
+    if degrees["dp"] is None or degrees["dp"] * known["tp"] * known["pp"] * known["cp"] != gpus:
         degrees["dp"] = max(gpus // (known["tp"] * known["pp"] * known["cp"]), 1)
     layers = model.num_layers // known["pp"]
     vpp = degrees["vpp"]

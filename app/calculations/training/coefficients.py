@@ -22,8 +22,12 @@ class Coefficients:
     #: Slowdown: elements of width and tokens at which a product takes twice as long.
     narrow: Numbers = 240.0
     short: Numbers = 420.0
+    #: Slowdown of products that do not fill tiles.
+    ragged: Numbers = 0.15
     head: Numbers = 0.75
     attention: Numbers = 0.4
+    #: Slowdown of scores against keys of other ranks (ring attention).
+    foreign: Numbers = 0.1
     expert_products: Numbers = 0.6
     expert_narrow: Numbers = 200.0
     expert_short: Numbers = 80.0
@@ -49,7 +53,8 @@ class Coefficients:
     straggler: Numbers = 0.006
     age: Numbers = 0.03
     expert_age: Numbers = 0.3
-    imbalance: Numbers = 0.5
+    #: Share of the slowest stage's excess that is seen.
+    imbalance: Numbers = 0.7
 
 
 NAMES = tuple(one.name for one in fields(Coefficients))
@@ -103,7 +108,7 @@ def levels(
         found.append(("host", "grace" if gpu.startswith(("gb", "gh")) else "x86"))
     if method != "full":
         found.append(("method", method))
-    if not compiled and stack == "torchtitan":
+    if not compiled and stack in ("torchtitan", "torchtune"):
         found.append(("compiler", "none"))
     if asynchronous_tp:
         found.append(("tensor parallel", "asynchronous"))
@@ -122,13 +127,13 @@ SPREADS: Mapping[str, Mapping[str, float]] = {
     "gpu and format": {"products": 0.1, "expert_products": 0.1},
     "kernel": {"attention": 0.4},
     "kernel on generation": {"attention": 0.3},
-    "framework": {"products": 0.1, "element_bytes": 0.3, "tensor": 0.7, "shard": 0.5, "reduce": 0.5, "context": 0.5,
+    "framework": {"products": 0.1, "element_bytes": 0.3, "tensor": 0.7, "shard": 0.5, "reduce": 0.5, "context": 0.5, "foreign": 0.7, "imbalance": 0.3,
                   "optimizer_bytes": 0.3, "fixed_seconds": 0.7, "expert": 0.5, "hop": 0.5},
     "framework on generation": {"products": 0.07, "tensor": 0.2},
     "mixture of experts": {"products": 0.2, "expert_products": 0.2},
     "host": {"host_seconds": 0.5},
     "method": {"products": 0.15},
-    "compiler": {"element_bytes": 0.4},
+    "compiler": {"element_bytes": 0.4, "products": 0.2},
     "tensor parallel": {"tensor": 0.7},
     "recipe": {"products": 0.3},
 }  # fmt: skip

@@ -14,6 +14,8 @@ from app.calculations.accelerator import Gpu, Hardware
 #: and of the adapters' rate.
 FABRIC_SHARE = 0.7
 NETWORK_SHARE = 0.9
+#: What cards without peer-to-peer transfers reach together.
+HOST_BYTES_PER_SECOND = 5.6e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,25 +25,34 @@ class TrainingLinks:
     domain_gpus: int
     fabric_bytes_per_second: float
     network_bytes_per_second: float
+    #: No peer-to-peer transfers: the cards of a node share a way through the host's memory.
+    through_host: bool = False
 
     def group_rate(self, ranks: int, stride: int = 1) -> float:
         """Bus bandwidth of a ring over `ranks` GPUs that lie `stride` apart.
 
         Inside a domain it is the fabric's. Beyond, a ring of g ranks per domain uses the g adapters of each.
         """
+        if self.through_host:
+            return min(HOST_BYTES_PER_SECOND / min(ranks, self.domain_gpus), self.fabric_bytes_per_second)
         if ranks * stride <= self.domain_gpus:
             return self.fabric_bytes_per_second * FABRIC_SHARE
         together = max(self.domain_gpus // stride, 1)
         network = together * self.network_bytes_per_second * NETWORK_SHARE
         return min(self.fabric_bytes_per_second * FABRIC_SHARE, network) if together > 1 else network
 
-    def all_to_all_seconds(self, sent_bytes: float, ranks: int, stride: int = 1) -> float:
-        """Each rank keeps 1 / n of `sent_bytes`; what leaves the domain takes the rank's own adapter."""
+    def all_to_all_seconds(self, token_bytes: float, copies: int, ranks: int, stride: int = 1) -> float:
+        """Each token goes to `copies` random ranks. Between domains it is sent once per domain and spread inside.
+
+        What leaves the domain takes the rank's own adapter (DeepEP: DeepSeek-V3, arXiv:2412.19437, section 3.2.2).
+        """
         if ranks <= 1:
             return 0.0
         near = min(ranks, max(self.domain_gpus // stride, 1))
-        inside = sent_bytes * (near - 1) / ranks / (self.fabric_bytes_per_second * FABRIC_SHARE)
-        outside = sent_bytes * (ranks - near) / ranks / (self.network_bytes_per_second * NETWORK_SHARE)
+        domains = ranks / near
+        inside = token_bytes * copies * (near - 1) / near / (self.fabric_bytes_per_second * FABRIC_SHARE)
+        visited = (domains - 1) * (1 - (1 - 1 / domains) ** copies)
+        outside = token_bytes * visited / (self.network_bytes_per_second * NETWORK_SHARE)
         return max(inside, outside)
 
     def ring_seconds(self, moved_bytes: float, ranks: int, stride: int = 1) -> float:
@@ -64,4 +75,5 @@ def training_links(gpu: Gpu, hardware: Hardware, network_bytes_per_second: float
         domain_gpus=hardware.node_gpus,
         fabric_bytes_per_second=gpu.pcie_bytes_per_second,
         network_bytes_per_second=network,
+        through_host="no nvlink" in gpu.link,
     )

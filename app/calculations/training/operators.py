@@ -22,6 +22,8 @@ from app.calculations.operators import RECURRENT_FLOPS_PER_STATE_ELEMENT, attend
 
 #: Passes of the residual stream around a block: norm and residual addition.
 STREAMS_PER_BLOCK = 2
+#: Elements that a side of a 16-bit product should be a multiple of (128 bytes).
+TILE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class TokenWork:
 
     linear_flops: float
     linear_narrowness: float
+    #: Share of the products that do not fill tiles.
+    ragged_share: float
     expert_flops: float
     expert_narrowness: float
     head_flops: float
@@ -96,9 +100,12 @@ def attention_flops(block: Block, seq_len: int, tp: int) -> float:
     return flops
 
 
-def block_elements(block: Block, hidden_size: int, tp: int) -> float:
-    """Elements that a token makes the block's elementwise kernels pass over, routed experts apart."""
-    stream = STREAMS_PER_BLOCK * hidden_size
+def block_elements(block: Block, hidden_size: int, tp: int, stream_tp: int) -> float:
+    """Elements that a token makes the block's elementwise kernels pass over, routed experts apart.
+
+    Sequence parallelism divides the residual stream, too (`stream_tp` = tp).
+    """
+    stream = STREAMS_PER_BLOCK * hidden_size / stream_tp
     if isinstance(block, FeedForward):
         return stream + (3 if block.gated else 2) * block.width / tp
     if isinstance(block, Recurrent):
@@ -106,8 +113,26 @@ def block_elements(block: Block, hidden_size: int, tp: int) -> float:
     return float(stream)
 
 
-def token_work(model: Model, seq_len: int, *, tp: int, expert_tp: int = 1, multi_token: int = 0) -> TokenWork:
+def ragged(tensor: Tensor, tp: int) -> bool:
+    """Whether a rank's part of a product does not fill tensor-core tiles: a side that is no multiple of 64 elements.
+
+    Tile quantisation: NVIDIA, Matrix Multiplication Background User's Guide, section 2.2.
+    """
+    cut = ceil(tensor.split_units / tp) / tensor.split_units
+    return any(round(size * (cut if axis == tensor.split_axis else 1)) % TILE for axis, size in enumerate(tensor.shape))
+
+
+def token_work(
+    model: Model,
+    seq_len: int,
+    *,
+    tp: int = 1,
+    expert_tp: int = 1,
+    sequence_parallel: bool = True,
+    multi_token: int = 0,
+) -> TokenWork:
     """The forward work of one token; `multi_token` prediction modules add as many last layers and heads."""
+    ragged_flops = 0.0
     linear = linear_weight = experts = expert_weight = attention = recurrent = 0.0
     elements = expert_elements = routed = kv = scores = 0.0
     reduced = expert_layers = 0
@@ -126,9 +151,10 @@ def token_work(model: Model, seq_len: int, *, tp: int, expert_tp: int = 1, multi
                 else:
                     flops = count * product_flops(tensor, tp)
                     linear += flops
+                    ragged_flops += flops * ragged(tensor, tp)
                     linear_weight += flops * narrowness(tensor, tp)
             attention += count * attention_flops(block, seq_len, tp)
-            elements += count * block_elements(block, model.hidden_size, tp)
+            elements += count * block_elements(block, model.hidden_size, tp, tp if sequence_parallel else 1)
             reduced += count
             if isinstance(block, Experts):
                 expert_layers += count
@@ -145,6 +171,7 @@ def token_work(model: Model, seq_len: int, *, tp: int, expert_tp: int = 1, multi
     return TokenWork(
         linear_flops=linear,
         linear_narrowness=linear_weight / linear if linear else 0.0,
+        ragged_share=ragged_flops / linear if linear else 0.0,
         expert_flops=experts,
         expert_narrowness=expert_weight / experts if experts else 0.0,
         head_flops=heads * 2 * model.hidden_size * model.vocab_size / tp,

@@ -39,6 +39,7 @@ class Work:
     tokens: Numbers
     linear_flops: Numbers
     linear_narrowness: Numbers
+    ragged_share: Numbers
     linear_passes: Numbers
     linear_peak: Numbers
     expert_flops: Numbers
@@ -50,6 +51,8 @@ class Work:
     wide_peak: Numbers
     attention_flops: Numbers
     attention_passes: Numbers
+    #: (cp - 1) / cp: share of the scores that meet keys of other ranks.
+    foreign_share: Numbers
     recurrent_flops: Numbers
     elements: Numbers
     expert_elements: Numbers
@@ -63,6 +66,9 @@ class Work:
     hop_seconds: Numbers
     shard_seconds: Numbers
     reduce_seconds: Numbers
+    #: Layers of the fullest stage, and of the last one beside the head, over those of the mean stage, less one.
+    fullest_excess: Numbers
+    last_excess: Numbers
     #: Layers of the mean stage, and of them those that route tokens without fixed shapes.
     layers: Numbers
     dropless_layers: Numbers
@@ -113,12 +119,13 @@ class StepTime:
 def step_time(work: Work, c: Coefficients) -> StepTime:
     """The step's seconds by term, at the coefficients of this GPU, format and framework."""
     age = 1 + work.age_years * (c.age * (1 - work.has_experts) + c.expert_age * work.has_experts)
-    narrow = 1 + c.narrow * work.linear_narrowness + c.short / work.tokens
+    narrow = 1 + c.narrow * work.linear_narrowness + c.short / work.tokens + c.ragged * work.ragged_share
     linear = age * work.linear_flops * work.linear_passes / (work.linear_peak * c.products) * narrow
     few = 1 + c.expert_narrow * work.expert_narrowness + c.expert_short / larger(work.expert_tokens, 1.0)
     experts = age * work.expert_flops * work.linear_passes / (work.linear_peak * c.expert_products) * few
     head = age * work.head_flops * work.head_passes / (work.wide_peak * c.head)
     attention = age * work.attention_flops * work.attention_passes / (work.wide_peak * c.attention)
+    attention = attention * (1 + c.foreign * work.foreign_share)
     recurrent = age * work.recurrent_flops * work.attention_passes / (work.wide_peak * c.recurrent)
     elementwise = age * moved_bytes(work, c) / work.bytes_per_second
     compute = linear + experts + attention + recurrent + elementwise
@@ -131,7 +138,7 @@ def step_time(work: Work, c: Coefficients) -> StepTime:
     accumulation = c.accumulate_bytes * work.stage_params / work.bytes_per_second
     mean = compute + head + host + tensor + expert + context + hops + shown + accumulation
     n = work.micro_batches
-    excess = c.imbalance * head * (work.pp - 1) / work.pp * 0
+    excess = c.imbalance * stage_excess(work, mean - head, head)
     bubble = bubble_micro_batches(work.pp, work.vpp) * mean
     optimizer = c.optimizer_bytes * work.optimizer_params / work.bytes_per_second
     reduction = c.reduce * work.reduce_seconds
@@ -159,6 +166,13 @@ def step_time(work: Work, c: Coefficients) -> StepTime:
         fixed=c.fixed_seconds,
         stragglers=stragglers,
     )
+
+
+def stage_excess(work: Work, blocks: Numbers, head: Numbers) -> Numbers:
+    """Seconds that a micro-batch of the slowest stage takes longer than the mean: uneven layers, or the head's stage."""
+    fullest = blocks * work.fullest_excess - head
+    last = blocks * work.last_excess + head * (work.pp - 1)
+    return larger(larger(fullest, last), 0.0 * head)
 
 
 def moved_bytes(work: Work, c: Coefficients) -> Numbers:

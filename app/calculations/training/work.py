@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from app.calculations.training.communication import TrainingLinks, training_links
@@ -20,6 +21,12 @@ PEAKS = {"bf16": "bf16", "fp16": "fp16", "fp32": "tf32", "fp8": "fp8", "mxfp8": 
 WIDE_BYTES = 2
 #: Reductions of a block's output over tensor-parallel ranks, forward and backward.
 REDUCTIONS = 2
+#: Share of the slot's rate that copies to the host reach; share of the memory beyond which states are paged out.
+HOST_LINK_SHARE = 0.6
+PAGED_ABOVE = 0.85
+#: Bytes per parameter of an offloaded step: gradients down, weights up, and the processor's AdamW at about a
+#: sixth of the link's rate per GPU.
+OFFLOADED_STEP_BYTES = 50.0
 
 
 def peak(scenario: Any, name: str) -> float:
@@ -31,6 +38,8 @@ def peak(scenario: Any, name: str) -> float:
 def recomputed(scenario: Any) -> tuple[float, float]:
     """Shares of the forward products and of the attention that the backward pass repeats."""
     mode = scenario.activation_recompute
+    if scenario.recomputed is not None and mode == "selective":
+        return scenario.recomputed
     if mode == "full":
         return 1.0, 1.0
     if mode == "selective":
@@ -45,7 +54,15 @@ def work(scenario: Any) -> Work:
     tokens = s.micro_batch_size * s.seq_len / s.cp
     expert_tp = 1 if s.ep > 1 else s.tp
     context = min(s.document_tokens or s.seq_len, s.seq_len)
-    token = token_work(s.model, context, tp=s.tp, expert_tp=expert_tp, multi_token=s.mtp)
+    token = token_work(
+        s.model,
+        context,
+        tp=s.tp,
+        expert_tp=expert_tp,
+        sequence_parallel=s.sequence_parallel,
+        multi_token=s.mtp,
+    )
+    fullest, last = stage_excesses(token.layers, s.pp)
     per_stage = tokens / s.pp
     trains_weights = s.method == "full"
     repeated_products, repeated_attention = recomputed(s)
@@ -73,6 +90,7 @@ def work(scenario: Any) -> Work:
         tokens=tokens,
         linear_flops=token.linear_flops * per_stage,
         linear_narrowness=token.linear_narrowness,
+        ragged_share=token.ragged_share,
         linear_passes=1 + backward + repeated_products,
         linear_peak=peak(s, s.precision),
         expert_flops=token.expert_flops * per_stage,
@@ -83,6 +101,7 @@ def work(scenario: Any) -> Work:
         wide_peak=peak(s, "bf16"),
         attention_flops=token.attention_flops * per_stage * (1 if fused else 2),
         attention_passes=1 + attention_backward + repeated_attention,
+        foreign_share=1 - 1 / s.cp,
         recurrent_flops=token.recurrent_flops * per_stage,
         elements=token.elements * per_stage,
         expert_elements=token.expert_elements * per_stage,
@@ -96,11 +115,13 @@ def work(scenario: Any) -> Work:
         hop_seconds=hop_seconds(s, links, tokens),
         shard_seconds=shard,
         reduce_seconds=reduce,
+        fullest_excess=fullest,
+        last_excess=last,
         layers=token.layers / s.pp,
         dropless_layers=token.expert_layers / s.pp if s.dropless else 0.0,
         stage_params=trained,
         optimizer_params=held,
-        host_seconds=host_seconds(s, held),
+        host_seconds=host_seconds(s, held, stage_params),
         num_gpus=float(s.num_gpus),
         age_years=s.age_years,
         has_experts=float(s.model.is_mixture_of_experts),
@@ -132,8 +153,11 @@ def tensor_seconds(s: Any, links: TrainingLinks, token: TokenWork, tokens: float
 
 def expert_seconds(s: Any, links: TrainingLinks, token: TokenWork, per_stage: float) -> float:
     """Dispatch and combine, forward and backward."""
-    sent = 4 * token.routed_elements * per_stage * WIDE_BYTES
-    return links.all_to_all_seconds(sent, s.ep)
+    copies = experts_per_token(s.model)
+    if copies == 0:
+        return 0.0
+    sent = 4 * token.routed_elements / copies * per_stage * WIDE_BYTES
+    return links.all_to_all_seconds(sent, copies, s.ep)
 
 
 def context_seconds(s: Any, links: TrainingLinks, token: TokenWork, per_stage: float) -> float:
@@ -169,7 +193,7 @@ def sharding_seconds(s: Any, links: TrainingLinks, dense: float, experts: float)
         case "fsdp-full" | "zero3" | "hsdp":
             return ring(2 * weight + grad), 0.0
         case "fsdp-grad-op":
-            return ring(grad), ring(weight)
+            return (0.0, ring(grad + weight)) if s.pp > 1 else (ring(grad), ring(weight))
         case "zero2":
             return (0.0, ring(grad + weight)) if s.stack.reduces_once else (ring(grad), ring(weight))
         case "zero1":
@@ -178,11 +202,25 @@ def sharding_seconds(s: Any, links: TrainingLinks, dense: float, experts: float)
             return 0.0, ring(2 * grad)
 
 
-def host_seconds(s: Any, held: float) -> float:
-    """Optimizer states paged or offloaded to the host: gradients down, weights up (4 + 2 bytes and the states)."""
+def host_seconds(s: Any, held: float, stage_params: float) -> float:
+    """Seconds per step over the host link: paged optimizer states that do not fit, or all states offloaded."""
+    rate = s.gpu.pcie_bytes_per_second * HOST_LINK_SHARE
+    states = held * s.state_bytes
     if s.offload == "optimizer":
-        return held * 8 / (s.gpu.pcie_bytes_per_second * 0.5)
+        weights = stage_params * WIDE_BYTES / (s.dp * s.cp if s.sharding.startswith(("fsdp", "zero3")) else 1)
+        beyond = states + weights - PAGED_ABOVE * s.gpu.memory_bytes
+        return 2 * min(max(beyond, 0.0), states) / rate
+    if s.offload == "all":
+        n = micro_batches(s.global_batch_size, s.micro_batch_size, s.dp)
+        return (2 * n * WIDE_BYTES + OFFLOADED_STEP_BYTES) * held / rate
     return 0.0
+
+
+def stage_excesses(layers: int, pp: int) -> tuple[float, float]:
+    """Layers of the fullest stage and of the last over the mean, less one; spare places go to the last stage first."""
+    fullest = ceil(layers / pp)
+    spare = fullest * pp - layers
+    return fullest * pp / layers - 1, (fullest - min(spare, 1)) * pp / layers - 1
 
 
 def links_of(gpu: Any, hardware: Any, network: float | None) -> TrainingLinks:
