@@ -144,7 +144,7 @@ def facts(row: Row) -> dict[str, Any]:
     elif "jean zay" in notes:
         network = 12.5
     offload = ""
-    if "cpu offload" in notes and "activation" not in notes:
+    if re.search(r"with cpu offload|optimizer cpu offload", notes):
         offload = "all"
     elif "paged" in notes:
         offload = "optimizer"
@@ -251,7 +251,5 @@ def default_micro_batch(row: Row, batch: int, dp: int, pp: int) -> int:
 
 
 def default_recompute(row: Row) -> str:
-    name = stack_name(row)
-    if name == "megatron-2021":
-        return "full"
-    return "none"
+    """Megatron of 2021 and torchtune's recipes checkpoint every layer."""
+    return "full" if stack_name(row) in ("megatron-2021", "torchtune") else "none"

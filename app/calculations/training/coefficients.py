@@ -31,6 +31,7 @@ class Coefficients:
     expert_products: Numbers = 0.6
     expert_narrow: Numbers = 200.0
     expert_short: Numbers = 80.0
+    expert_ragged: Numbers = 0.15
     recurrent: Numbers = 0.1
     #: Bytes per element that elementwise kernels move, forward and backward.
     element_bytes: Numbers = 16.0
@@ -81,6 +82,7 @@ def levels(
     *,
     architecture: str,
     gpu: str,
+    has_fabric: bool,
     precision: str,
     stack: str,
     attention: str,
@@ -103,6 +105,8 @@ def levels(
         ("framework", stack),
         ("framework on generation", f"{stack} {architecture}"),
     ]
+    if not has_fabric:
+        found.append(("card", "no fabric"))
     if has_experts:
         found.append(("mixture of experts", f"{architecture} {number}"))
         found.append(("host", "grace" if gpu.startswith(("gb", "gh")) else "x86"))
@@ -125,6 +129,7 @@ SPREADS: Mapping[str, Mapping[str, float]] = {
                    "head": 0.1},
     "generation and format": {"products": 0.15, "narrow": 0.3, "expert_products": 0.2},
     "gpu and format": {"products": 0.1, "expert_products": 0.1},
+    "card": {"products": 0.3, "fixed_seconds": 0.5},
     "kernel": {"attention": 0.4},
     "kernel on generation": {"attention": 0.3},
     "framework": {"products": 0.1, "element_bytes": 0.3, "tensor": 0.7, "shard": 0.5, "reduce": 0.5, "context": 0.5, "foreign": 0.7, "imbalance": 0.3,

@@ -22,8 +22,9 @@ from app.calculations.operators import RECURRENT_FLOPS_PER_STATE_ELEMENT, attend
 
 #: Passes of the residual stream around a block: norm and residual addition.
 STREAMS_PER_BLOCK = 2
-#: Elements that a side of a 16-bit product should be a multiple of (128 bytes).
-TILE = 64
+#: Elements that a side of a product should be a multiple of: 128 bytes of 16-bit numbers, and the tile of grouped and
+#: 8-bit products.
+WIDE_TILE, TILE = 64, 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class TokenWork:
     ragged_share: float
     expert_flops: float
     expert_narrowness: float
+    ragged_experts: float
     head_flops: float
     attention_flops: float
     #: Scores that an unfused softmax writes and reads: heads x context.
@@ -113,13 +115,13 @@ def block_elements(block: Block, hidden_size: int, tp: int, stream_tp: int) -> f
     return float(stream)
 
 
-def ragged(tensor: Tensor, tp: int) -> bool:
-    """Whether a rank's part of a product does not fill tensor-core tiles: a side that is no multiple of 64 elements.
+def ragged(tensor: Tensor, tp: int, tile: int) -> bool:
+    """Whether a rank's part of a product does not fill tensor-core tiles: a side that is no multiple of `tile`.
 
     Tile quantisation: NVIDIA, Matrix Multiplication Background User's Guide, section 2.2.
     """
     cut = ceil(tensor.split_units / tp) / tensor.split_units
-    return any(round(size * (cut if axis == tensor.split_axis else 1)) % TILE for axis, size in enumerate(tensor.shape))
+    return any(round(size * (cut if axis == tensor.split_axis else 1)) % tile for axis, size in enumerate(tensor.shape))
 
 
 def token_work(
@@ -130,9 +132,10 @@ def token_work(
     expert_tp: int = 1,
     sequence_parallel: bool = True,
     multi_token: int = 0,
+    tile: int = WIDE_TILE,
 ) -> TokenWork:
     """The forward work of one token; `multi_token` prediction modules add as many last layers and heads."""
-    ragged_flops = 0.0
+    ragged_flops = ragged_experts = 0.0
     linear = linear_weight = experts = expert_weight = attention = recurrent = 0.0
     elements = expert_elements = routed = kv = scores = 0.0
     reduced = expert_layers = 0
@@ -147,11 +150,12 @@ def token_work(
                     flops = count * product_flops(tensor, expert_tp) * block.experts_per_token / block.num_experts
                     flops *= expert_tp / tp  # every rank routes its share of the tokens
                     experts += flops
+                    ragged_experts += flops * ragged(tensor, expert_tp, TILE)
                     expert_weight += flops * narrowness(tensor, expert_tp)
                 else:
                     flops = count * product_flops(tensor, tp)
                     linear += flops
-                    ragged_flops += flops * ragged(tensor, tp)
+                    ragged_flops += flops * ragged(tensor, tp, tile)
                     linear_weight += flops * narrowness(tensor, tp)
             attention += count * attention_flops(block, seq_len, tp)
             elements += count * block_elements(block, model.hidden_size, tp, tp if sequence_parallel else 1)
@@ -174,6 +178,7 @@ def token_work(
         ragged_share=ragged_flops / linear if linear else 0.0,
         expert_flops=experts,
         expert_narrowness=expert_weight / experts if experts else 0.0,
+        ragged_experts=ragged_experts / experts if experts else 0.0,
         head_flops=heads * 2 * model.hidden_size * model.vocab_size / tp,
         attention_flops=attention,
         scores=scores,

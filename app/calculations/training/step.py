@@ -44,6 +44,7 @@ class Work:
     linear_peak: Numbers
     expert_flops: Numbers
     expert_narrowness: Numbers
+    ragged_experts: Numbers
     #: Tokens that one expert multiplies at once.
     expert_tokens: Numbers
     head_flops: Numbers
@@ -122,6 +123,7 @@ def step_time(work: Work, c: Coefficients) -> StepTime:
     narrow = 1 + c.narrow * work.linear_narrowness + c.short / work.tokens + c.ragged * work.ragged_share
     linear = age * work.linear_flops * work.linear_passes / (work.linear_peak * c.products) * narrow
     few = 1 + c.expert_narrow * work.expert_narrowness + c.expert_short / larger(work.expert_tokens, 1.0)
+    few = few + c.expert_ragged * work.ragged_experts
     experts = age * work.expert_flops * work.linear_passes / (work.linear_peak * c.expert_products) * few
     head = age * work.head_flops * work.head_passes / (work.wide_peak * c.head)
     attention = age * work.attention_flops * work.attention_passes / (work.wide_peak * c.attention)

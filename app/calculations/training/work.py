@@ -6,7 +6,7 @@ from math import ceil
 from typing import Any
 
 from app.calculations.training.communication import TrainingLinks, training_links
-from app.calculations.training.operators import TokenWork, token_work
+from app.calculations.training.operators import TILE, WIDE_TILE, TokenWork, token_work
 from app.calculations.training.pipeline import micro_batches
 from app.calculations.training.step import (
     FLASH_BACKWARD,
@@ -22,11 +22,11 @@ WIDE_BYTES = 2
 #: Reductions of a block's output over tensor-parallel ranks, forward and backward.
 REDUCTIONS = 2
 #: Share of the slot's rate that copies to the host reach; share of the memory beyond which states are paged out.
-HOST_LINK_SHARE = 0.6
-PAGED_ABOVE = 0.85
+HOST_LINK_SHARE = 0.8
+PAGED_ABOVE = 0.95
 #: Bytes per parameter of an offloaded step: gradients down, weights up, and the processor's AdamW at about a
 #: sixth of the link's rate per GPU.
-OFFLOADED_STEP_BYTES = 50.0
+OFFLOADED_STEP_BYTES = 30.0
 
 
 def peak(scenario: Any, name: str) -> float:
@@ -61,6 +61,7 @@ def work(scenario: Any) -> Work:
         expert_tp=expert_tp,
         sequence_parallel=s.sequence_parallel,
         multi_token=s.mtp,
+        tile=WIDE_TILE if s.precision in ("bf16", "fp16", "fp32") else TILE,
     )
     fullest, last = stage_excesses(token.layers, s.pp)
     per_stage = tokens / s.pp
@@ -95,6 +96,7 @@ def work(scenario: Any) -> Work:
         linear_peak=peak(s, s.precision),
         expert_flops=token.expert_flops * per_stage,
         expert_narrowness=token.expert_narrowness,
+        ragged_experts=token.ragged_experts,
         expert_tokens=tokens / s.tp * expert_tp * experts_per_token(s.model) * s.ep / max(s.model.num_experts, 1),
         head_flops=token.head_flops * per_stage,
         head_passes=1 + backward,
