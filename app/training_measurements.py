@@ -1,7 +1,7 @@
-"""Rows of training tables -> what was run: model, GPU, layout, software; and what had to be assumed.
+"""Rows of training tables -> what was run, and what had to be assumed.
 
 What a source says only in its notes is read here: asynchronous tensor parallelism, the recipe of 8-bit training,
-releases, packing, offload, networks. What it does not say takes the framework's default, and the row says so.
+packing, offload, networks. What it does not say takes the framework's default, and `Run.assumed` says so.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app import catalog
+from app import catalog, training_catalog
 from app.by_hand import custom_config
 from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
+from app.calculations.training.flops import CONVENTIONS, Convention, flops_per_token
+from app.calculations.training.setting import Setting
+from app.calculations.training.stack import Stack
+from app.calculations.training.work import peak
 
 Row = Mapping[str, str]
 
-#: Framework as tables name it -> stack (first match counts).
+#: Framework as tables name it -> stack (the first that matches).
 STACKS = (
     (r"torchtitan|fsdp2|fms", "torchtitan"),
     (r"llm-foundry|composer", "llm-foundry"),
@@ -28,34 +32,30 @@ STACKS = (
     (r"oneflow", "oneflow"),
     (r"megatron-deepspeed", "megatron-deepspeed"),
     (r"deepspeed|zero", "deepspeed"),
-    (r"fsdp\+tp", "megatron"),
-    (r"megatron|nemo|bridge|megascale|transformer engine", "megatron"),
+    (r"megatron|nemo|bridge|megascale|fsdp\+tp", "megatron"),
     (r"fsdp|pytorch", "torchtitan"),
 )
-#: Megatron-LM of before FlashAttention and Transformer Engine.
+#: Megatron-LM before FlashAttention and Transformer Engine, as a year.
 MEGATRON_2021_UNTIL = 2022.7
-#: Newest Megatron release measured, to which software age counts.
-NEWEST_RELEASE = 2026.6
-#: Mean length of samples packed into a sequence (SQuAD, Alpaca with prompt template).
+#: Newest Megatron release measured, to which software age counts, and the most years that count.
+NEWEST_RELEASE, OLDEST_YEARS = 2026.6, 3.0
+#: Mean length of the samples that fine-tuning packs into a sequence (SQuAD, Alpaca).
 SAMPLE_TOKENS = 256
-#: Parameters of a layer without biases over the square of its width, plain MLP of 4 h.
+#: Parameters of a layer over the square of its width, attention and plain MLP of 4 h.
 PLAIN_LAYER = 12
-#: Years beyond which older software is not thought to be slower still.
-OLDEST_YEARS = 3.0
+#: Metrics -> power of the step time that they follow.
+SPEEDS = {"tokens_per_s_per_gpu": -1, "tflops_per_gpu": -1, "mfu": -1, "hfu": -1, "step_time_s": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """A row as raw inputs by their names, beside the model where no preset has it."""
+class Run:
+    """What a row ran. `open_layout`: the source leaves tp or pp open."""
 
-    raw: Mapping[str, Any]
-    model: Model
-    #: Assumptions, in words.
+    setting: Setting
     assumed: tuple[str, ...]
-    #: Layout columns that the source leaves open.
     open_layout: bool
-    #: What else the notes say: see `facts`.
-    facts: Mapping[str, Any]
+    #: FLOPs per token as the source counts them; None where the row has no such metric.
+    flops_per_token: float | None
 
 
 def whole(text: str | None) -> int | None:
@@ -65,16 +65,31 @@ def whole(text: str | None) -> int | None:
 def year(row: Row) -> float:
     """Date of the row as a fraction of years."""
     number, _, month = (row.get("source_date") or "2025-01").partition("-")
-    return int(number) + (int(month or 6) - 0.5) / 12
+    return int(number) + (int(month[:2] or 6) - 0.5) / 12
 
 
-def stack_name(row: Row) -> str:
-    """The framework's entry in training_stacks.toml."""
+def notes_of(row: Row) -> str:
+    return (row.get("notes") or "").lower()
+
+
+def stack_of(row: Row) -> Stack:
+    """The framework of its era; by how the row shards where it is not known."""
     framework = (row.get("framework") or "").lower()
-    for pattern, name in STACKS:
-        if re.search(pattern, framework):
-            return "megatron-2021" if name == "megatron" and year(row) < MEGATRON_2021_UNTIL else name
-    return "torchtitan" if (row.get("sharding") or "").startswith("fsdp") else "megatron"
+    name = next((stack for pattern, stack in STACKS if re.search(pattern, framework)), "")
+    if not name:
+        name = "torchtitan" if (row.get("sharding") or "").startswith("fsdp") else "megatron"
+    if name == "megatron" and year(row) < MEGATRON_2021_UNTIL:
+        name = "megatron-2021"
+    return training_catalog.stacks()[name]
+
+
+def is_known(row: Row) -> bool:
+    """Whether the row's framework is one of those that coefficients are kept for."""
+    framework = (row.get("framework") or "").lower()
+    return any(re.search(pattern, framework) for pattern, _ in STACKS)
+
+
+# --- models -----------------------------------------------------------------------------------------------------
 
 
 def model_of(row: Row) -> tuple[Model, tuple[str, ...]]:
@@ -82,174 +97,254 @@ def model_of(row: Row) -> tuple[Model, tuple[str, ...]]:
     try:
         return catalog.model(row["model"]), ()
     except InvalidInput:
-        if not row.get("hidden_size"):
+        if not row.get("hidden_size") or not row.get("vocab_size"):
             raise
-    hidden, vocab, ffn = int(row["hidden_size"]), int(row["vocab_size"]), int(row["ffn_size"])
+    values, assumed = described(row)
+    return read_config(custom_config(values), name=row["model"], source=row.get("source", "")), assumed
+
+
+def described(row: Row) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The row's architecture columns as inputs of a model described by hand."""
+    hidden, vocab = int(row["hidden_size"]), int(row["vocab_size"])
     layers, assumed = whole(row.get("num_layers")), ()
     if layers is None:
         layers = round((float(row["n_params"]) - hidden * vocab) / (PLAIN_LAYER * hidden**2))
         assumed = (f"{layers} layers from the number of parameters",)
-    heads = whole(row.get("num_heads")) or max(hidden // 128, 1)
-    if hidden % heads:
-        heads = max(hidden // 128, 1)
-    experts = whole(row.get("num_experts")) or 0
-    values = {
+    heads = whole(row.get("num_heads")) or 0
+    if heads == 0 or hidden % heads:
+        heads = next(count for count in range(max(hidden // 128, 1), 0, -1) if hidden % count == 0)
+        assumed = (*assumed, f"{heads} heads")
+    kv_heads = whole(row.get("num_kv_heads"))
+    ffn = int(row.get("ffn_size") or 4 * hidden)
+    return {
         "num_layers": layers,
         "hidden_size": hidden,
         "num_heads": heads,
-        "num_kv_heads": whole(row.get("num_kv_heads")),
-        "head_dim": None if hidden % heads == 0 else 128,
+        "num_kv_heads": kv_heads if kv_heads and heads % kv_heads == 0 else None,
+        "head_dim": None,
         "ffn_size": ffn,
         "gated_mlp": row.get("gated_mlp") == "1",
         "vocab_size": vocab,
         "tied_embeddings": row.get("tied_embeddings") == "1",
         "attention_bias": False,
         "mlp_bias": False,
-        "num_experts": experts,
+        "num_experts": whole(row.get("num_experts")) or 0,
         "experts_per_token": whole(row.get("experts_per_token")) or 1,
         "expert_ffn_size": ffn,
         "shared_experts": 0,
         "dense_layers": 0,
         "kv_lora_rank": None,
         "sliding_window": None,
-    }
-    if values["num_kv_heads"] and heads % values["num_kv_heads"]:
-        values["num_kv_heads"] = None
-    return read_config(custom_config(values), name=row["model"], source=row.get("source", "")), assumed
+    }, assumed
+
+
+# --- what the notes say -----------------------------------------------------------------------------------------
 
 
 def method_of(row: Row) -> str:
-    """full, lora or qlora, as the notes say."""
-    notes = row.get("notes") or ""
-    found = re.search(r"method=([\w ]+)", notes)
-    text = (found.group(1) if found else notes).lower()
+    """full, lora or qlora."""
+    found = re.search(r"method=([\w ]+)", notes_of(row))
+    text = found.group(1) if found else notes_of(row)
     return "qlora" if "qlora" in text else "lora" if re.search(r"\blora\b", text) else "full"
 
 
-def facts(row: Row) -> dict[str, Any]:
-    """What the notes say of the software."""
-    notes = (row.get("notes") or "").lower()
-    stack = stack_name(row)
-    compiled = "torch.compile" in notes and "no torch.compile" not in notes
-    packed_short = bool(re.search(r"\bsft\b|\blora\b|squad", notes)) and stack == "megatron"
-    network = None
+def network_gb_s(row: Row) -> float | None:
+    """GB/s per GPU of the cluster's adapters, where the notes say; a node has eight GPUs."""
+    notes = notes_of(row)
     if found := re.search(r"(\d+)\s*gb/s per gpu", notes):
-        network = float(found.group(1)) / 8
-    elif found := re.search(r"(\d+)\s*gbps node-node", notes):
-        network = float(found.group(1)) / 8 / 8
-    elif found := re.search(r"(\d+)gb/s infiniband", notes):
-        network = float(found.group(1)) / 8 / 8
-    elif "omni-path" in notes:
-        network = 12.5
-    elif "jean zay" in notes:
-        network = 12.5
-    offload = ""
+        return float(found.group(1)) / 8
+    if found := re.search(r"(\d+)\s*gbps node-node", notes):
+        return float(found.group(1)) / 8 / 8
+    if found := re.search(r"(\d+)gb/s infiniband", notes):
+        return float(found.group(1)) / 8 / 8
+    # Jean Zay: Omni-Path, four 100 Gb/s adapters for four V100 or eight A100.
+    return 12.5 if "jean zay" in notes else None
+
+
+def offload_of(row: Row) -> str:
+    notes = notes_of(row)
     if re.search(r"with cpu offload|optimizer cpu offload", notes):
-        offload = "all"
-    elif "paged" in notes:
-        offload = "optimizer"
-    return {
-        "asynchronous_tp": bool(re.search(r"asynctp on|async ?tp|\+ asynctp", notes)) and "vanilla" not in notes,
-        "compiled": compiled,
-        "rowwise": "rowwise" in notes.split("rowwise baseline")[0],
-        "dropless": stack == "megatron" and "tokendrop" not in notes and "cuda graphs" not in notes,
-        "document_tokens": SAMPLE_TOKENS if packed_short else None,
-        "network_gb_s": network,
-        "node_gpus": 4 if "2 nodes x 4" in notes else None,
-        "offload": offload,
-        "mtp": "w/o mtp" not in notes,
-        "age_years": min(max(NEWEST_RELEASE - year(row), 0.0), OLDEST_YEARS) if stack == "megatron" else 0.0,
-        "interleaved": "interleaved" in notes,
-        "recomputed": recomputed(notes),
-        "state_bytes": 2.0 if "8bit" in notes else 8.0,
-        "sequence_parallel": sequence_parallel(row),
-    }
+        return "all"
+    return "paged" if "paged" in notes else ""
 
 
-def recomputed(notes: str) -> tuple[float, float] | None:
+def recomputed(row: Row) -> tuple[float, float] | None:
     """Shares of products and attention that selective recomputation repeats, where the notes name modules."""
-    if "selective layer" in notes:
+    if "selective layer" in notes_of(row):
         return 0.5, 0.5
-    if found := re.search(r"recompute_modules=([\w+]+)", notes):
+    if found := re.search(r"recompute_modules=([\w+]+)", notes_of(row)):
         modules = found.group(1).split("+")
         products = 0.5 if "moe" in modules else 0.3 if "mlp" in modules else 0.0
         return products, 1.0 if "core_attn" in modules else 0.0
     return None
 
 
-def sequence_parallel(row: Row) -> bool:
-    """As the row says; else the default of software since 2022."""
+def packed_tokens(row: Row, stack: Stack) -> int | None:
+    """Length of samples where Megatron packs short ones; torchtune's rows count attention over what they pack."""
+    fine_tuning = re.search(r"\bsft\b|\blora\b|squad", notes_of(row))
+    return SAMPLE_TOKENS if fine_tuning and stack.name == "megatron" else None
+
+
+def sequence_parallel(row: Row, stack: Stack) -> bool:
+    """As the row says, else as software has done since 2022."""
     said = row.get("sequence_parallel")
-    return said == "1" if said else not stack_name(row) in ("megatron-2021", "megatron-deepspeed", "oneflow")
+    return said == "1" if said else stack.fused_attention
 
 
-def read(row: Row) -> Reading:
-    """What the row ran. Raises InvalidInput where the model or the GPU is not known."""
-    model, found = model_of(row)
-    assumed = list(found)
-    gpu = catalog.gpu(row["gpu"])
-    noted = facts(row)
-    degrees = {name: whole(row.get(name)) for name in ("tp", "pp", "cp", "ep", "dp", "vpp")}
-    gpus = int(float(row["num_gpus"]))
-    open_layout = any(degrees[name] is None for name in ("tp", "pp"))
-    known = {name: degrees[name] or 1 for name in ("tp", "pp", "cp", "ep")}
-    if degrees["dp"] is None or degrees["dp"] * known["tp"] * known["pp"] * known["cp"] != gpus:
-        degrees["dp"] = max(gpus // (known["tp"] * known["pp"] * known["cp"]), 1)
-    layers = model.num_layers // known["pp"]
-    vpp = degrees["vpp"]
-    if vpp is None and known["pp"] > 1:
-        vpp = default_chunks(row, layers, noted["interleaved"])
-        assumed.append(f"{vpp} model chunks per pipeline stage")
-    micro = whole(row.get("micro_batch_size"))
-    batch = whole(row.get("global_batch_size"))
-    if batch is None:
-        batch = (micro or 1) * degrees["dp"] * (whole(row.get("grad_accum")) or 1)
-    if micro is None:
-        micro = default_micro_batch(row, batch, degrees["dp"], known["pp"])
-        assumed.append(f"micro-batches of {micro}")
-    recompute = row.get("activation_recompute") or ""
-    if not recompute:
-        recompute = default_recompute(row)
-        assumed.append(f"{recompute} recomputation")
-    raw = {
-        "model": model.name,
-        "gpu": gpu.slug,
-        "num_gpus": gpus,
-        "seq_len": int(row["seq_len"]),
-        "micro_batch_size": micro,
-        "global_batch_size": batch,
-        **known,
-        "dp": degrees["dp"],
-        "vpp": vpp or 1,
-        "sharding": row.get("sharding") or "zero1",
-        "precision": row.get("precision") or "bf16",
-        "activation_recompute": recompute,
-        "method": method_of(row),
-        "framework": stack_name(row),
-    }
-    return Reading(raw=raw, model=model, assumed=tuple(assumed), open_layout=open_layout, facts=noted)
+def asynchronous_tp(row: Row) -> bool:
+    notes = notes_of(row)
+    return bool(re.search(r"async ?tp", notes)) and "vanilla" not in notes
 
 
-def default_chunks(row: Row, layers: int, interleaved: bool) -> int:
+def rowwise(row: Row) -> bool:
+    return "float8 rowwise" in notes_of(row)
+
+
+def compiled(row: Row, stack: Stack) -> bool:
+    """Whether torch.compile was on; other frameworks have fused kernels of their own."""
+    if stack.name not in ("torchtitan", "torchtune"):
+        return True
+    return "torch.compile" in notes_of(row) and "no torch.compile" not in notes_of(row)
+
+
+# --- what the row leaves open -----------------------------------------------------------------------------------
+
+
+def default_chunks(stack: Stack, layers: int, interleaved: bool) -> int:
     """Model chunks per stage where the source does not say: Megatron recipes interleave as far as they can."""
-    name = stack_name(row)
-    if name == "torchtitan":
+    if stack.name == "torchtitan":
         return 2 if interleaved else 1
-    if name.startswith("megatron") and name != "megatron-deepspeed":
-        return next((n for n in (8, 7, 6, 5, 4, 3, 2) if layers % n == 0), 1)
+    if stack.name in ("megatron", "megatron-2021"):
+        return next((count for count in (8, 7, 6, 5, 4, 3, 2) if layers % count == 0), 1)
     return 1
 
 
-def default_micro_batch(row: Row, batch: int, dp: int, pp: int) -> int:
+def default_micro_batch(stack: Stack, batch: int, dp: int, pp: int) -> int:
     """Sequences per micro-batch where the source does not say: torchtitan cuts a batch into as many as stages."""
     per_replica = max(batch // dp, 1)
-    if stack_name(row) == "torchtitan" and pp > 1:
-        return max(per_replica // pp, 1)
     if pp > 1:
-        return 1
-    return next(n for n in (4, 3, 2, 1) if per_replica % n == 0)
+        return max(per_replica // pp, 1) if stack.name == "torchtitan" else 1
+    return next(count for count in (4, 3, 2, 1) if per_replica % count == 0)
 
 
-def default_recompute(row: Row) -> str:
+def default_recompute(stack: Stack) -> str:
     """Megatron of 2021 and torchtune's recipes checkpoint every layer."""
-    return "full" if stack_name(row) in ("megatron-2021", "torchtune") else "none"
+    return "full" if stack.name in ("megatron-2021", "torchtune") else "none"
+
+
+def run_of(row: Row) -> Run:
+    """What the row ran. Raises InvalidInput where the model or the GPU is not known."""
+    model, found = model_of(row)
+    assumed = list(found)
+    gpu, stack, notes = catalog.gpu(row["gpu"]), stack_of(row), notes_of(row)
+    gpus = int(float(row["num_gpus"]))
+    said = {name: whole(row.get(name)) for name in ("tp", "pp", "cp", "ep")}
+    tp, pp, cp, ep = (said[name] or 1 for name in ("tp", "pp", "cp", "ep"))
+    dp = whole(row.get("dp")) or 0
+    if dp * tp * pp * cp != gpus:
+        dp = max(gpus // (tp * pp * cp), 1)
+    vpp = whole(row.get("vpp")) or 1
+    if pp > 1 and not row.get("vpp"):
+        vpp = default_chunks(stack, model.num_layers // pp, "interleaved" in notes)
+        assumed.append(f"{vpp} model chunks per pipeline stage")
+    micro, batch = whole(row.get("micro_batch_size")), whole(row.get("global_batch_size"))
+    batch = batch or (micro or 1) * dp * (whole(row.get("grad_accum")) or 1)
+    if micro is None:
+        micro = default_micro_batch(stack, batch, dp, pp)
+        assumed.append(f"micro-batches of {micro}")
+    if micro * dp > batch:
+        raise InvalidInput("global_batch_size", f"{batch} sequences are fewer than one micro-batch on {dp} replicas.")
+    recompute = row.get("activation_recompute") or default_recompute(stack)
+    if not row.get("activation_recompute"):
+        assumed.append(f"{recompute} recomputation")
+    sharding = row.get("sharding") or ("fsdp-full" if stack.name == "maxtext" else "zero1")
+    is_megatron = stack.name == "megatron"
+    setting = Setting(
+        model=model,
+        gpu=gpu,
+        links=training_catalog.links(
+            gpu, network_gb_s=network_gb_s(row), node_gpus=4 if "nodes x 4 v100" in notes else None
+        ),
+        stack=stack,
+        num_gpus=gpus,
+        seq_len=int(row["seq_len"]),
+        micro_batch_size=micro,
+        global_batch_size=batch,
+        tp=tp,
+        pp=pp,
+        vpp=vpp,
+        cp=cp,
+        ep=ep,
+        dp=dp,
+        sharding=sharding,
+        precision=row.get("precision") or "bf16",
+        activation_recompute=recompute,
+        recomputed=recomputed(row),
+        method=method_of(row),
+        sequence_parallel=sequence_parallel(row, stack),
+        document_tokens=packed_tokens(row, stack),
+        multi_token=model.mtp_layers if is_megatron and "w/o mtp" not in notes else 0,
+        dropless=is_megatron and "tokendrop" not in notes and "cuda graphs" not in notes,
+        offload=offload_of(row),
+        state_bytes=2.0 if "8bit" in notes else 8.0,
+        age_years=min(max(NEWEST_RELEASE - year(row), 0.0), OLDEST_YEARS) if is_megatron else 0.0,
+        asynchronous_tp=asynchronous_tp(row),
+        compiled=compiled(row, stack),
+        rowwise=rowwise(row),
+    )
+    return Run(
+        setting=setting,
+        assumed=tuple(assumed),
+        open_layout=said["tp"] is None or said["pp"] is None,
+        flops_per_token=counted_flops(row, setting),
+    )
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------
+
+
+def convention_of(row: Row) -> tuple[Convention, bool]:
+    """How the source counts FLOPs, and whether it counts what is recomputed."""
+    notes = notes_of(row)
+    counts = "hardware" in notes.split(";")[0] or row.get("metric") == "hfu"
+    if "including both embeddings" in notes or "n=all params" in notes:
+        return CONVENTIONS["all_params"], counts
+    if re.search(r"8\*n\*tokens|[68]\*1\.3e9\*tokens", notes):
+        return CONVENTIONS["params"], counts
+    if re.search(r"halved|at half|flop_utils", notes) and "full attention (log" not in notes:
+        return CONVENTIONS["causal"], counts
+    return CONVENTIONS["palm"], counts
+
+
+def counted_flops(row: Row, setting: Setting) -> float | None:
+    """FLOPs per token as the row's source counts them."""
+    if row.get("metric") not in ("mfu", "hfu", "tflops_per_gpu"):
+        return None
+    convention, hardware = convention_of(row)
+    found = flops_per_token(
+        setting.model,
+        setting.seq_len,
+        convention,
+        trains_weights=setting.trains_weights,
+        recomputed=setting.recomputed_shares if setting.activation_recompute != "none" else (0.0, 0.0),
+        attended_tokens=setting.document_tokens,
+        multi_token=setting.multi_token,
+    )
+    return found.hardware if hardware else found.model
+
+
+def speed(metric: str, step_seconds: float, run: Run) -> float:
+    """The metric that a row measured, from a step time."""
+    if metric == "step_time_s":
+        return step_seconds
+    rate = run.setting.tokens_per_step / run.setting.num_gpus / step_seconds
+    if metric == "tokens_per_s_per_gpu":
+        return rate
+    flops = rate * (run.flops_per_token or 0.0)
+    return flops / 1e12 if metric == "tflops_per_gpu" else flops / peak(run.setting, run.setting.precision)
+
+
+def step_seconds(metric: str, value: float, run: Run) -> float:
+    """The step time that a measured metric means."""
+    one_second = speed(metric, 1.0, run)
+    return value if metric == "step_time_s" else one_second / value

@@ -1,40 +1,57 @@
 """Training coefficients from measured steps: a ridge over levels, by Gauss-Newton on ln(measured / predicted).
 
-As for serving (`fit.py`): each level moves the logarithm of a coefficient by a deviation that is pulled to zero, large
-errors weigh less, and a run measured under several releases or metrics counts once.
+As for serving (`fit.py`): each level moves the logarithm of a coefficient by a deviation that is pulled to zero, and
+large errors weigh less. Runs of one configuration under several releases weigh as one; big sources weigh less per run.
 """
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
-from app.calculations.training.coefficients import EXPECTED, NAMES, SPREADS, Coefficients, Level
+from app import scoring, training_catalog
+from app.calculations.errors import InvalidInput
+from app.calculations.training.coefficients import NAMES, Coefficients, Level, Prior, levels
+from app.calculations.training.speed import NEW, kind
 from app.calculations.training.step import Work, step_time
+from app.calculations.training.work import work
+from app.calculations.uncertainty import ANY
+from app.calibration.ranges import Range, Residual, fitted, percentile, ranges, spread_of
+from app.training_measurements import SPEEDS, Run, run_of, step_seconds
 
-#: Error (in ln) beyond which a row weighs less, and the spread expected of a row that is right.
+#: Error (in ln) beyond which a run weighs less, and the spread expected of a run that is right.
 SOFT, NOISE = 0.1, 0.08
 #: Logarithmic step of the derivatives, and the longest step of one round.
 DELTA, LONGEST = 1e-3, 0.5
 ROUNDS = 25
+#: A fit has settled when no deviation moves by more.
 SETTLED = 2e-3
 FOLDS = 10
+#: A source of n runs counts as n (n / EVEN)^-SHARE; a configuration measured n times as n^(1 - REPEATS).
+EVEN, SHARE, REPEATS = 40, 0.3, 0.7
+#: Notes of rows that say nothing of the speed: doubtful, or of a network of another age (2021's ZeRO-3 over 640 GPUs).
+LEFT_OUT = (*scoring.LEFT_OUT, "ZeRO-3 without model parallelism")
+#: Measured at more than the GPU's peak.
+IMPOSSIBLE_GPUS = ("rtx-a6000",)
+#: Best metric of a run first.
+PREFERRED = ("tokens_per_s_per_gpu", "step_time_s", "tflops_per_gpu", "mfu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Measured:
     """A measured step: its work, its levels and its seconds."""
 
     identifier: str
     source: str
     model: str
     gpu: str
-    #: Runs of one configuration share it; they count as one.
     configuration: str
     kind: str
     framework: str
@@ -47,7 +64,7 @@ class Run:
         return f"{self.model} {self.gpu}"
 
 
-GROUPINGS: Mapping[str, Callable[[Run], str]] = {
+GROUPINGS: Mapping[str, Callable[[Measured], str]] = {
     "pairs": lambda run: run.pair,
     "models": lambda run: run.model,
     "gpus": lambda run: run.gpu,
@@ -55,31 +72,79 @@ GROUPINGS: Mapping[str, Callable[[Run], str]] = {
 }
 
 
+def measured(row: Mapping[str, str], run: Run) -> Measured:
+    """A row whose layout is known as what a fit needs."""
+    s = run.setting
+    shape = (s.num_gpus, s.seq_len, s.micro_batch_size, s.global_batch_size, s.tp, s.pp, s.cp, s.ep)
+    how = (s.sharding, s.precision, s.activation_recompute, s.method)
+    return Measured(
+        identifier=row["id"],
+        source=row["source"],
+        model=s.model.name,
+        gpu=s.gpu.slug,
+        configuration=repr((row["source"], s.model.name, s.gpu.slug, shape, how)),
+        kind=kind(s),
+        framework=s.stack.name,
+        work=work(s),
+        levels=levels(s),
+        seconds=step_seconds(row["metric"], float(row["value"]), run),
+    )
+
+
+def usable(row: Mapping[str, str]) -> bool:
+    notes = row.get("notes") or ""
+    known = row.get("metric") in SPEEDS and row.get("value") and row.get("gpu") not in IMPOSSIBLE_GPUS
+    return bool(known) and not any(mark in notes for mark in LEFT_OUT)
+
+
+def compile_rows(rows: Iterable[Mapping[str, str]]) -> list[Measured]:
+    """One entry per run, by its best metric; rows that cannot be read or leave the layout open are left out."""
+    best: dict[tuple[str, str], Mapping[str, str]] = {}
+    for row in rows:
+        if usable(row) and row["metric"] in PREFERRED:
+            key = row["source"], row["id"].rpartition("-")[0]
+            if key not in best or PREFERRED.index(row["metric"]) < PREFERRED.index(best[key]["metric"]):
+                best[key] = row
+    found = []
+    for row in best.values():
+        try:
+            run = run_of(row)
+        except InvalidInput:
+            continue
+        if not run.open_layout:
+            found.append(measured(row, run))
+    return found
+
+
 class Problem:
     """Runs as arrays, and the deviations that may move their coefficients."""
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[Measured], priors: Mapping[str, Prior] | None = None) -> None:
         self.runs = runs
+        self.priors = priors or training_catalog.priors()
         names = [one.name for one in fields(Work)]
         self.work = Work(**{name: np.array([float(getattr(run.work, name)) for run in runs]) for name in names})
         self.seconds = np.log([run.seconds for run in runs])
         self.levels = sorted({level for run in runs for level in run.levels})
-        self.parameters = [(level, name) for level in self.levels for name in SPREADS[level[0]]]
-        self.spread = np.array([SPREADS[level[0]][name] for level, name in self.parameters])
+        self.parameters = [
+            (level, name) for level in self.levels for name in NAMES if level[0] in self.priors[name].spread
+        ]
+        self.spread = np.array([self.priors[name].spread[level[0]] for level, name in self.parameters])
         member = {level: np.array([level in run.levels for run in runs], dtype=float) for level in self.levels}
         self.member = np.array([member[level] for level, _ in self.parameters])
         self.which = np.array([NAMES.index(name) for _, name in self.parameters])
-        sizes = Counter(run.configuration for run in runs)
-        sources = Counter(run.source for run in runs)
+        self.bounds = np.log([[max(limit, 1e-9) for limit in self.priors[name].bounds] for name in NAMES])
+        repeats, sizes = Counter(run.configuration for run in runs), Counter(run.source for run in runs)
         self.weight = np.array(
-            [1 / sizes[run.configuration] ** 0.7 / (sources[run.source] / 40) ** 0.3 for run in runs]
+            [repeats[run.configuration] ** -REPEATS * (sizes[run.source] / EVEN) ** -SHARE for run in runs]
         )
 
     def logarithms(self, found: Any) -> Any:
         """ln of the coefficients of each run (NAMES x runs)."""
-        logs = np.log([getattr(EXPECTED, name) for name in NAMES])[:, None] * np.ones(len(self.runs))
+        expected = np.log([self.priors[name].expected for name in NAMES])
+        logs = np.repeat(expected[:, None], len(self.runs), axis=1)
         np.add.at(logs, self.which, self.member * found[:, None])
-        return logs
+        return np.clip(logs, self.bounds[:, :1], self.bounds[:, 1:])
 
     def predicted(self, logs: Any) -> Any:
         """ln of the predicted seconds."""
@@ -87,38 +152,87 @@ class Problem:
         c = Coefficients(**{name: values[place] for place, name in enumerate(NAMES)})
         return np.log(step_time(self.work, c).total)
 
-    def fit(self, use: Any, start: Any = None) -> Any:
-        """The deviations that fit the runs `use` best."""
+    def equations(self, found: Any, use: Any) -> tuple[Any, Any]:
+        """Matrix and right side of one Gauss-Newton step on the runs `use`."""
+        logs = self.logarithms(found)
+        base = self.predicted(logs)
+        left = self.seconds - base
+        slope = np.empty_like(logs)
+        for place in range(len(NAMES)):
+            moved = logs.copy()
+            moved[place] += DELTA
+            slope[place] = (self.predicted(moved) - base) / DELTA
+        design = (self.member * slope[self.which])[:, use]
+        heavy = design * (self.weight / NOISE**2 / np.sqrt(1 + (left / SOFT) ** 2))[use]
+        matrix = heavy @ design.T + np.diag(self.spread**-2)
+        return matrix, heavy @ left[use] - found / self.spread**2
+
+    def fit(self, use: Any = None, start: Any = None) -> Any:
+        """The deviations that fit the runs `use` (all) best."""
+        use = np.ones(len(self.runs), dtype=bool) if use is None else use
         found = np.zeros(len(self.parameters)) if start is None else start.copy()
         for _ in range(ROUNDS):
-            logs = self.logarithms(found)
-            base = self.predicted(logs)
-            left = self.seconds - base
-            slope = np.empty_like(logs)
-            for place in range(len(NAMES)):
-                moved = logs.copy()
-                moved[place] += DELTA
-                slope[place] = (self.predicted(moved) - base) / DELTA
-            design = (self.member * slope[self.which])[:, use]
-            heavy = (self.weight / NOISE**2 / np.sqrt(1 + (left / SOFT) ** 2))[use]
-            matrix = (design * heavy) @ design.T + np.diag(self.spread**-2)
-            right = (design * heavy) @ left[use] - found / self.spread**2
+            matrix, right = self.equations(found, use)
             step = np.clip(np.linalg.solve(matrix, right), -LONGEST, LONGEST)
             found = found + step
             if np.abs(step).max() < SETTLED:
                 break
-        self.matrix = matrix
         return found
 
-    def left_out(self, grouping: str, start: Any = None) -> Any:
-        """ln(measured / predicted) of each run by a fit without its group."""
-        group = GROUPINGS[grouping]
-        names = [group(run) for run in self.runs]
-        folds = {name: name if grouping == "sources" else str(crc32(name.encode()) % FOLDS) for name in set(names)}
-        of = np.array([folds[name] for name in names])
+    def standard_errors(self, found: Any) -> Any:
+        """Standard error of each deviation, the prior included."""
+        matrix, _ = self.equations(found, np.ones(len(self.runs), dtype=bool))
+        return np.sqrt(np.diag(np.linalg.inv(matrix)))
+
+    def errors(self, found: Any) -> Any:
+        """ln(measured / predicted) of the seconds of each run."""
+        return self.seconds - self.predicted(self.logarithms(found))
+
+    def left_out(self, grouping: str, start: Any) -> Any:
+        """The same by fits that the run's group was left out of."""
+        names = [GROUPINGS[grouping](run) for run in self.runs]
+        whole = grouping == "sources"
+        of = np.array([name if whole else str(crc32(name.encode()) % FOLDS) for name in names])
         errors = np.zeros(len(self.runs))
         for fold in sorted(set(of)):
-            found = self.fit(of != fold, start)
-            left = self.seconds - self.predicted(self.logarithms(found))
-            errors[of == fold] = left[of == fold]
+            errors[of == fold] = self.errors(self.fit(of != fold, start))[of == fold]
         return errors
+
+
+def judged(runs: Sequence[Measured], errors: Any) -> list[scoring.Judged]:
+    """Runs with their errors, as they are scored: by tokens per second."""
+    return [
+        scoring.Judged(run.source, "train_speed", 1 / run.seconds, float(np.exp(error)) / run.seconds)
+        for run, error in zip(runs, errors, strict=True)
+    ]
+
+
+def residuals(runs: Sequence[Measured], errors: Any) -> list[Residual]:
+    """measured / predicted seconds by kind and framework."""
+    return [
+        Residual(run.kind, run.framework, run.source, run.pair, float(np.exp(error)))
+        for run, error in zip(runs, errors, strict=True)
+    ]
+
+
+def speed_ranges(runs: Sequence[Measured], pairs: Any, sources: Any) -> list[Range]:
+    """Ranges by kind and framework from pairs left out, and for frameworks not measured from sources left out."""
+    found = [line for line in ranges(residuals(runs, pairs))]
+    every = [Residual(ANY, "", r.source, r.group, r.ratio) for r in residuals(runs, pairs)]
+    found.append(fitted(ANY, ANY, every, spread_of))
+    for name in sorted({run.kind for run in runs}):
+        chosen = [r for r in residuals(runs, sources) if r.metric_class == name]
+        found.append(fitted(name, NEW, chosen, spread_of))
+    return found
+
+
+def write(path: Path, problem: Problem, found: Any) -> None:
+    """The deviations as CSV with the columns of the catalogue."""
+    errors = problem.standard_errors(found)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(training_catalog.EFFICIENCY_COLUMNS)
+        for place, (level, name) in enumerate(problem.parameters):
+            value = float(found[place])
+            numbers = (f"{value:.4f}", f"{np.exp(value):.3f}", f"{problem.spread[place]:g}", f"{errors[place]:.3f}")
+            writer.writerow([*level, name, *numbers, int(problem.member[place].sum())])

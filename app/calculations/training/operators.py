@@ -198,3 +198,9 @@ def kv_width(block: Attention | LatentAttention) -> float:
     if isinstance(block, LatentAttention):
         return block.num_heads * attention_width(block)
     return block.num_kv_heads * (block.head_dim + block.value_dim)
+
+
+def experts_per_token(model: Model) -> int:
+    """Routed experts that a token runs through; 0 for a dense model."""
+    blocks = (block for layer, _ in model.layer_counts for block in layer.blocks)
+    return max((block.experts_per_token for block in blocks if isinstance(block, Experts)), default=0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Stack:
     """A training framework as far as it changes a step. See data/training_stacks.toml.
 
-    `attention` is the kernel of attention in training: "unfused", "triton" (2023), "flash" (FlashAttention-2, cuDNN) or
+    `attention` is the kernel of attention in training: "unfused", "triton" (2023), "flash" (FlashAttention-2), "cudnn" or
     "splash" (TPU). Shares of the forward pass that "selective" recomputation repeats: of products and of attention.
     """
 
@@ -22,6 +22,8 @@ class Stack:
     gradient_bytes: float
     #: Whether gradients of all micro-batches are added up before they are reduced.
     reduces_once: bool
+    #: Whether 8-bit training gathers 8-bit weights.
+    gathers_narrow: bool = False
     source: str = ""
 
     @property

@@ -18,6 +18,7 @@ from app.calculations.training.pipeline import bubble_micro_batches
 
 #: Backward of flash attention over its forward: five products instead of two (Dao, arXiv:2307.08691, section 3.1).
 FLASH_BACKWARD = 2.5
+UNFUSED_BACKWARD = 2.0
 #: Backward of a product over its forward, for the inputs' gradient and for the weights'.
 INPUT_GRADIENT, WEIGHT_GRADIENT = 1.0, 1.0
 #: Bytes that the loss moves per logit: 16-bit logits, their fp32 copy, softmax and gradient.
@@ -70,14 +71,13 @@ class Work:
     #: Layers of the fullest stage, and of the last one beside the head, over those of the mean stage, less one.
     fullest_excess: Numbers
     last_excess: Numbers
-    #: Layers of the mean stage, and of them those that route tokens without fixed shapes.
-    layers: Numbers
+    #: Layers of the mean stage that route tokens without fixed shapes.
     dropless_layers: Numbers
     #: Parameters that the GPU holds of its stage, and those whose optimizer state it holds.
     stage_params: Numbers
     optimizer_params: Numbers
-    #: Bytes of offloaded states and activations that cross the host link per step.
-    host_seconds: Numbers
+    #: Transfers of offloaded states over the host link, per step.
+    offload_seconds: Numbers
     num_gpus: Numbers
     #: Years that the software is older than the newest measured.
     age_years: Numbers
@@ -123,11 +123,11 @@ def step_time(work: Work, c: Coefficients) -> StepTime:
     narrow = 1 + c.narrow * work.linear_narrowness + c.short / work.tokens + c.ragged * work.ragged_share
     linear = age * work.linear_flops * work.linear_passes / (work.linear_peak * c.products) * narrow
     few = 1 + c.expert_narrow * work.expert_narrowness + c.expert_short / larger(work.expert_tokens, 1.0)
-    few = few + c.expert_ragged * work.ragged_experts
+    few += c.expert_ragged * work.ragged_experts
     experts = age * work.expert_flops * work.linear_passes / (work.linear_peak * c.expert_products) * few
     head = age * work.head_flops * work.head_passes / (work.wide_peak * c.head)
-    attention = age * work.attention_flops * work.attention_passes / (work.wide_peak * c.attention)
-    attention = attention * (1 + c.foreign * work.foreign_share)
+    ring = 1 + c.foreign * work.foreign_share
+    attention = age * work.attention_flops * work.attention_passes / (work.wide_peak * c.attention) * ring
     recurrent = age * work.recurrent_flops * work.attention_passes / (work.wide_peak * c.recurrent)
     elementwise = age * moved_bytes(work, c) / work.bytes_per_second
     compute = linear + experts + attention + recurrent + elementwise
@@ -144,7 +144,7 @@ def step_time(work: Work, c: Coefficients) -> StepTime:
     bubble = bubble_micro_batches(work.pp, work.vpp) * mean
     optimizer = c.optimizer_bytes * work.optimizer_params / work.bytes_per_second
     reduction = c.reduce * work.reduce_seconds
-    whole = n * (mean + excess) + bubble + optimizer + reduction + work.host_seconds + c.fixed_seconds
+    whole = n * (mean + excess) + bubble + optimizer + reduction + work.offload_seconds + c.fixed_seconds
     stragglers = whole * c.straggler * doublings(work.num_gpus)
     return StepTime(
         linear=n * linear,
@@ -164,7 +164,7 @@ def step_time(work: Work, c: Coefficients) -> StepTime:
         imbalance=n * excess,
         optimizer=optimizer,
         gradient_reduction=reduction,
-        offload=work.host_seconds,
+        offload=work.offload_seconds,
         fixed=c.fixed_seconds,
         stragglers=stragglers,
     )
