@@ -13,6 +13,7 @@ from typing import Any
 
 from app import catalog, training_catalog
 from app.by_hand import custom_config
+from app.calculations.accelerator import Gpu
 from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
@@ -43,6 +44,8 @@ NEWEST_RELEASE, OLDEST_YEARS = 2026.6, 3.0
 SAMPLE_TOKENS = 256
 #: Parameters of a layer over the square of its width, attention and plain MLP of 4 h.
 PLAIN_LAYER = 12
+#: Bytes per parameter of weights and gradients, and of what ZeRO-1 shards; share of the memory that they may take.
+STATE_BYTES, OPTIMIZER_BYTES, STATES_SHARE = 6, 12, 0.5
 #: Metrics -> power of the step time that they follow.
 SPEEDS = {"tokens_per_s_per_gpu": -1, "tflops_per_gpu": -1, "mfu": -1, "hfu": -1, "step_time_s": 1}
 
@@ -232,6 +235,29 @@ def default_recompute(stack: Stack) -> str:
     return "full" if stack.name in ("megatron-2021", "torchtune") else "none"
 
 
+def usual_layout(
+    model: Model, gpu: Gpu, gpus: int, stack: Stack, sharding: str, pp: int | None
+) -> tuple[int, int, int]:
+    """tp, pp and ep as operators choose them: the least cutting whose states take half of the memory.
+
+    Fully sharded states need none; experts are dealt over as many GPUs as divide them.
+    """
+    experts = model.num_experts
+    ep = max((n for n in range(1, min(gpus, 64) + 1) if gpus % n == 0 and experts % n == 0), default=1) if experts else 1
+    params = sum(n for name, n in model.params_by_group.items() if name != "expert")
+    params += model.params_by_group["expert"] / ep
+    if sharding.startswith(("fsdp", "zero3", "hsdp")):
+        return 1, pp or 1, ep
+    for cut in (n for n in range(1, gpus + 1) if gpus % n == 0):
+        tp = max(n for n in (1, 2, 4, 8) if cut % n == 0 and n <= gpu.domain_gpus)
+        stages = cut // tp
+        replicas = gpus // cut
+        states = params / cut * (STATE_BYTES + OPTIMIZER_BYTES / replicas)
+        if model.num_layers % stages == 0 and states <= STATES_SHARE * gpu.memory_bytes and stages == (pp or stages):
+            return tp, stages, min(ep, replicas * tp)
+    return min(gpus, 8), pp or max(gpus // 8, 1), ep
+
+
 def run_of(row: Row) -> Run:
     """What the row ran. Raises InvalidInput where the model or the GPU is not known."""
     model, found = model_of(row)
@@ -249,16 +275,22 @@ def run_of(row: Row) -> Run:
         assumed.append(f"{vpp} model chunks per pipeline stage")
     micro, batch = whole(row.get("micro_batch_size")), whole(row.get("global_batch_size"))
     batch = batch or (micro or 1) * dp * (whole(row.get("grad_accum")) or 1)
-    if micro is None:
+    if micro is None and said["tp"] is not None:
         micro = default_micro_batch(stack, batch, dp, pp)
         assumed.append(f"micro-batches of {micro}")
-    if micro * dp > batch:
+    if micro and micro * dp > batch:
         raise InvalidInput("global_batch_size", f"{batch} sequences are fewer than one micro-batch on {dp} replicas.")
     recompute = row.get("activation_recompute") or default_recompute(stack)
     if not row.get("activation_recompute"):
         assumed.append(f"{recompute} recomputation")
     sharding = row.get("sharding") or ("fsdp-full" if stack.name == "maxtext" else "zero1")
     is_megatron = stack.name == "megatron"
+    open_layout = said["tp"] is None or said["pp"] is None
+    if open_layout:
+        tp, pp, ep = usual_layout(model, gpu, gpus, stack, sharding, said["pp"])
+        dp, vpp = gpus // (tp * pp), default_chunks(stack, model.num_layers // pp, False) if pp > 1 else 1
+        micro = default_micro_batch(stack, batch, dp, pp)
+        assumed.append(f"layout tp {tp}, pp {pp}, ep {ep}, dp {dp}, micro-batches of {micro}")
     setting = Setting(
         model=model,
         gpu=gpu,
@@ -295,7 +327,7 @@ def run_of(row: Row) -> Run:
     return Run(
         setting=setting,
         assumed=tuple(assumed),
-        open_layout=said["tp"] is None or said["pp"] is None,
+        open_layout=open_layout,
         flops_per_token=counted_flops(row, setting),
     )
 

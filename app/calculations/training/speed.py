@@ -30,9 +30,14 @@ def time_of(setting: Setting, efficiency: TrainingEfficiency) -> StepTime:
     return step_time(work(setting), efficiency.coefficients(levels(setting)))
 
 
-def spread_of(setting: Setting, efficiency: TrainingEfficiency, spreads: Spreads) -> Spread | None:
-    """How far step times of such runs lay from predictions; None where nothing was measured."""
-    name = setting.stack.name if efficiency.knows(setting) else NEW
+def spread_of(
+    setting: Setting, efficiency: TrainingEfficiency, spreads: Spreads, *, known: bool = True
+) -> Spread | None:
+    """How far step times of such runs lay from predictions; None where nothing was measured.
+
+    `known`: it is the framework that runs, not one taken for another.
+    """
+    name = setting.stack.name if known and efficiency.knows(setting) else NEW
     own = kind(setting)
     for key in ((own, name), (own, ANY), (ANY, ANY)):
         if key in spreads:
