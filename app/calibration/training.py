@@ -23,7 +23,7 @@ from app.calculations.training.speed import NEW, kind
 from app.calculations.training.step import Work, step_time
 from app.calculations.training.work import work
 from app.calculations.uncertainty import ANY
-from app.calibration.ranges import Range, Residual, fitted, percentile, ranges, spread_of
+from app.calibration.ranges import Range, Residual, fitted, ranges, spread_of
 from app.training_measurements import SPEEDS, Run, run_of, step_seconds
 
 #: Error (in ln) beyond which a run weighs less, and the spread expected of a run that is right.

@@ -1,7 +1,7 @@
 """Memory of a GPU at its peak, by term: states, gathered buffers, activations in flight, logits, what lies beside.
 
-    peak = max over stages of max(states + gathered + activations + logits, states + optimizer's step)
-    reserved = (1 + slack) x peak            process = reserved + context and communicators
+peak = max over stages of max(states + gathered + activations + logits, states + optimizer's step)
+reserved = (1 + slack) x peak            process = reserved + context and communicators
 """
 
 from __future__ import annotations

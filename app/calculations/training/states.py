@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from app.calculations.tensor import Tensor
 from app.calculations.training.optimizer import Optimizer
@@ -44,7 +44,7 @@ class States:
     @property
     def resident(self) -> float:
         """All that stays from step to step."""
-        return sum(getattr(self, one.name) for one in fields(self) if one.name not in ("gathered", "step"))
+        return self.weights + self.master_weights + self.gradients + self.optimizer + self.adapters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +206,9 @@ def gathered(s: Setting, stage: Stage, recipe: Recipe, formats: StateFormats, tr
              for t in layer.all_tensors()), count)
         for layer, count in stage.layers(s.model)
     ]  # fmt: skip
-    ends = [one.elements for one in held(s, stage, unties=recipe.unties) if one.tensor.group in ("embedding", "lm_head")]
+    ends = [
+        one.elements for one in held(s, stage, unties=recipe.unties) if one.tensor.group in ("embedding", "lm_head")
+    ]
     root = (max if recipe.shards_ends and ends else sum)(ends)
     largest = max((size for size, _ in layers), default=0.0)
     if s.pp > 1:
