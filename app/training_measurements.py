@@ -44,8 +44,9 @@ NEWEST_RELEASE, OLDEST_YEARS = 2026.6, 3.0
 SAMPLE_TOKENS = 256
 #: Parameters of a layer over the square of its width, attention and plain MLP of 4 h.
 PLAIN_LAYER = 12
+WEIGHT_BYTES = 2
 #: Bytes per parameter of weights and gradients, and of what ZeRO-1 shards; share of the memory that they may take.
-STATE_BYTES, OPTIMIZER_BYTES, STATES_SHARE = 6, 12, 0.5
+STATE_BYTES, OPTIMIZER_BYTES, STATES_SHARE = 6, 12, 0.65
 #: Metrics -> power of the step time that they follow.
 SPEEDS = {"tokens_per_s_per_gpu": -1, "tflops_per_gpu": -1, "mfu": -1, "hfu": -1, "step_time_s": 1}
 
@@ -223,22 +224,27 @@ def default_chunks(stack: Stack, layers: int, interleaved: bool) -> int:
 
 
 def default_micro_batch(stack: Stack, batch: int, dp: int, pp: int) -> int:
-    """Sequences per micro-batch where the source does not say: torchtitan cuts a batch into as many as stages."""
+    """Sequences per micro-batch where the source does not say: torchtitan cuts a batch into as many as stages.
+
+    MaxText does not accumulate gradients.
+    """
     per_replica = max(batch // dp, 1)
+    if stack.name == "maxtext":
+        return per_replica
     if pp > 1:
         return max(per_replica // pp, 1) if stack.name == "torchtitan" else 1
     return next(count for count in (4, 3, 2, 1) if per_replica % count == 0)
 
 
 def default_recompute(stack: Stack) -> str:
-    """Megatron of 2021 and torchtune's recipes checkpoint every layer."""
-    return "full" if stack.name in ("megatron-2021", "torchtune") else "none"
+    """Megatron of 2021, the recipes of torchtune and of MaxText checkpoint every layer."""
+    return "full" if stack.name in ("megatron-2021", "torchtune", "maxtext") else "none"
 
 
 def usual_layout(
-    model: Model, gpu: Gpu, gpus: int, stack: Stack, sharding: str, pp: int | None
+    model: Model, gpu: Gpu, gpus: int, batch: int, sharding: str, method: str, pp: int | None
 ) -> tuple[int, int, int]:
-    """tp, pp and ep as operators choose them: the least cutting whose states take half of the memory.
+    """tp, pp and ep as operators choose them: the least cutting whose states leave room in the memory.
 
     Fully sharded states need none; experts are dealt over as many GPUs as divide them.
     """
@@ -252,8 +258,9 @@ def usual_layout(
         tp = max(n for n in (1, 2, 4, 8) if cut % n == 0 and n <= gpu.domain_gpus)
         stages = cut // tp
         replicas = gpus // cut
-        states = params / cut * (STATE_BYTES + OPTIMIZER_BYTES / replicas)
-        if model.num_layers % stages == 0 and states <= STATES_SHARE * gpu.memory_bytes and stages == (pp or stages):
+        per_param = STATE_BYTES + OPTIMIZER_BYTES / replicas if method == "full" else WEIGHT_BYTES
+        fits = params / cut * per_param <= STATES_SHARE * gpu.memory_bytes
+        if fits and batch % replicas == 0 and model.num_layers % stages == 0 and stages == (pp or stages):
             return tp, stages, min(ep, replicas * tp)
     return min(gpus, 8), pp or max(gpus // 8, 1), ep
 
@@ -287,7 +294,7 @@ def run_of(row: Row) -> Run:
     is_megatron = stack.name == "megatron"
     open_layout = said["tp"] is None or said["pp"] is None
     if open_layout:
-        tp, pp, ep = usual_layout(model, gpu, gpus, stack, sharding, said["pp"])
+        tp, pp, ep = usual_layout(model, gpu, gpus, batch, sharding, method_of(row), said["pp"])
         dp, vpp = gpus // (tp * pp), default_chunks(stack, model.num_layers // pp, False) if pp > 1 else 1
         micro = default_micro_batch(stack, batch, dp, pp)
         assumed.append(f"layout tp {tp}, pp {pp}, ep {ep}, dp {dp}, micro-batches of {micro}")
@@ -343,7 +350,7 @@ def convention_of(row: Row) -> tuple[Convention, bool]:
         return CONVENTIONS["all_params"], counts
     if re.search(r"8\*n\*tokens|[68]\*1\.3e9\*tokens", notes):
         return CONVENTIONS["params"], counts
-    if re.search(r"halved|at half|flop_utils", notes) and "full attention (log" not in notes:
+    if re.search(r"halved|at half|flop_utils", notes) and not re.search(r"full attention|not halved", notes):
         return CONVENTIONS["causal"], counts
     return CONVENTIONS["palm"], counts
 
