@@ -13,7 +13,7 @@ from app.calculations.accelerator import Gpu
 from app.calculations.training.coefficients import NAMES, Level, Prior, TrainingEfficiency
 from app.calculations.training.communication import TrainingLinks
 from app.calculations.training.stack import Stack
-from app.calculations.uncertainty import Spread, Spreads
+from app.calculations.uncertainty import Spreads
 from app.units import GB_PER_SECOND
 
 EFFICIENCY = catalog.DATA / "training_efficiency.csv"
