@@ -25,7 +25,7 @@ EAGER_METRICS = {"max_allocated_mb": "allocated", "max_reserved_mb": "reserved",
 
 
 def kind(columns: set[str]) -> str:
-    """Which table has these columns: serving, training, eager, kv-capacity, breakdown. Raises InvalidInput for another."""
+    """Which table has these columns: serving, training, eager, kv-capacity, breakdown. Raises InvalidInput."""
     if {"kv_tokens_or_blocks", "unit"} <= columns:
         return "kv-capacity"
     if {"weights_gib", "activation_peak_gib"} <= columns:
