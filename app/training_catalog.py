@@ -12,9 +12,11 @@ from app import catalog
 from app.calculations.accelerator import Gpu
 from app.calculations.training.coefficients import NAMES, Level, Prior, TrainingEfficiency
 from app.calculations.training.communication import TrainingLinks
+from app.calculations.training.optimizer import Optimizer
+from app.calculations.training.recipe import Recipe
 from app.calculations.training.stack import Stack
 from app.calculations.uncertainty import Spreads
-from app.units import GB_PER_SECOND
+from app.units import GB_PER_SECOND, GIB
 
 EFFICIENCY = catalog.DATA / "training_efficiency.csv"
 RANGES = catalog.DATA / "training_ranges.csv"
@@ -78,3 +80,20 @@ def links(gpu: Gpu, *, network_gb_s: float | None = None, node_gpus: int | None 
         paged_above=data["offload"]["paged_above"],
         offloaded_step_bytes=data["offload"]["step_bytes"],
     )
+
+
+@cache
+def optimizers() -> Mapping[str, Optimizer]:
+    """Optimizers by name."""
+    return MappingProxyType({name: Optimizer(name=name, **one) for name, one in tables("optimizers.toml").items()})
+
+
+@cache
+def recipes() -> Mapping[str, Recipe]:
+    """How frameworks use memory, by name; sizes in GiB become bytes."""
+    found = {}
+    for name, one in tables("training_memory.toml").items():
+        in_bytes = {key.replace("_gib", "_bytes"): value * GIB for key, value in one.items() if key.endswith("_gib")}
+        plain = {key: value for key, value in one.items() if not key.endswith("_gib")}
+        found[name] = Recipe(name=name, **plain, **in_bytes)
+    return MappingProxyType(found)

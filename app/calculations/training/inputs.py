@@ -124,7 +124,8 @@ class TrainingInputs:
         unit="layers", help="With full recompute, layers between kept inputs (Megatron's uniform method).")
     loss: Any = declared(
         group="memory", kind="choice", label="Loss", default="auto", choices=(
-            ("auto", "Framework's default"), ("full", "All logits at once"), ("chunked", "Chunks of logits"),
+            ("auto", "Framework's default"), ("full", "All logits at once"),
+            ("compiled", "All logits, fused kernels"), ("chunked", "Chunks of logits"),
             ("fused", "Fused with lm_head: no logits kept")),
         help="How the cross-entropy holds its logits.")
     master_weights: Any = declared(

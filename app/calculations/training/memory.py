@@ -18,8 +18,9 @@ from app.calculations.training.setting import Setting
 from app.calculations.training.states import WIDE, StateFormats, States, states
 from app.calculations.weights import Stage, stages
 
-#: Share of the logits' bytes that a loss over chunks keeps, beside 16-bit logits; a fused loss keeps this share only.
-CHUNKED_LOSS, FUSED_LOSS = 1 / 8, 1 / 16
+#: Share of the logits' bytes that is there at once where the loss goes over chunks (torchtune: eight), or is fused with
+#: lm_head; compiled: kernels are fused, but all logits are there (torchtitan since 2025: 0.23 of before).
+LOSS_SHARES = {"full": 1.0, "compiled": 0.23, "chunked": 1 / 8, "fused": 1 / 16}
 #: Activations in host memory: of a stage's layers, those that are on the GPU (one computes, one is copied).
 LAYERS_BESIDE_HOST = 2
 
@@ -32,7 +33,7 @@ class MemorySetting:
     formats: StateFormats
     optimizer: Optimizer
     adapter: Adapter | None = None
-    #: full, chunked or fused.
+    #: full, compiled, chunked or fused.
     loss: str = "full"
     #: none, optimizer, all or activations.
     offload: str = "none"
@@ -147,6 +148,9 @@ def stage_activations(s: Setting, m: MemorySetting, stage: Stage, copies: float)
         one = selected(layer, a) if s.activation_recompute == "selective" else sums(kept(layer, a))
         for term, size in one.items():
             add(term, tokens * often * copies * size * whole_share * on_gpu)
+    if s.tp > 1 and s.sequence_parallel:
+        gathered = m.recipe.asynchronous_copies if s.asynchronous_tp else m.recipe.gathered_copies
+        add("gathered sequence", tokens * gathered * WIDE * s.model.hidden_size)
     if full and covered:
         inputs = ceil(covered / m.recompute_group)
         add("layer inputs", tokens * copies * inputs * checkpoint_bytes(a) * on_gpu)
@@ -154,7 +158,7 @@ def stage_activations(s: Setting, m: MemorySetting, stage: Stage, copies: float)
         add("recomputed layer", tokens * min(m.recompute_group, covered) * largest)
     if stage.first and s.model.embedding:
         add("embedding output", tokens * copies * checkpoint_bytes(a))
-    return terms
+    return {term: size * m.recipe.activation_scale for term, size in terms.items()}
 
 
 def logit_bytes(s: Setting, m: MemorySetting, stage: Stage) -> float:
@@ -162,8 +166,13 @@ def logit_bytes(s: Setting, m: MemorySetting, stage: Stage) -> float:
     if not stage.last:
         return 0.0
     logits = s.micro_batch_size * s.seq_len / s.cp * s.model.vocab_size / s.tp
-    share = {"full": 1.0, "chunked": CHUNKED_LOSS, "fused": FUSED_LOSS}[m.loss]
-    return logits * (m.recipe.logit_bytes * share + (WIDE if m.loss == "chunked" else 0.0))
+    return logits * m.recipe.logit_bytes * LOSS_SHARES[m.loss]
+
+
+def runtime_bytes(s: Setting, recipe: Recipe) -> float:
+    """Context and communicators: one kind of group for each kind of parallelism in use."""
+    kinds = sum(1 for degree in (s.tp, s.pp, s.dp * s.cp, s.ep) if degree > 1)
+    return recipe.runtime_bytes + kinds * recipe.communicator_bytes
 
 
 def stage_memory(s: Setting, m: MemorySetting, index: int, stage: Stage) -> Memory:
@@ -180,7 +189,7 @@ def stage_memory(s: Setting, m: MemorySetting, index: int, stage: Stage) -> Memo
         logits=logit_bytes(s, m, stage),
         workspace=m.recipe.workspace_bytes,
         slack=m.recipe.slack if s.compiled else m.recipe.eager_slack,
-        runtime=m.recipe.runtime_bytes,
+        runtime=runtime_bytes(s, m.recipe),
     )  # fmt: skip
     if not m.optimizer.paged:
         return found

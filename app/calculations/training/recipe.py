@@ -18,6 +18,8 @@ class Recipe:
     master_bytes: float
     gradient_bytes: float
     moment_bytes: float
+    #: FP32 gradients of the optimizer's shard, beside the gradients themselves.
+    shard_gradient_bytes: float
     #: 16-bit weights that stay on the GPU beside a shard of FP32 weights (FSDP computes them when it gathers).
     sharded_weight_bytes: float
     #: Bytes per element and parameter that the optimizer's step needs beside its states.
@@ -39,6 +41,13 @@ class Recipe:
     default_loss: str
     #: Bytes that 4-bit linear layers keep per element of their inputs and outputs.
     quantized_bytes: float
+    #: Embedding and lm_head are units of sharding of their own, not gathered together.
+    shards_ends: bool
+    #: Copies of a sequence gathered over tensor-parallel GPUs in a layer, with plain and with asynchronous sums.
+    gathered_copies: float
+    asynchronous_copies: float
+    #: Factor on all activations that was measured beside the tensors counted.
+    activation_scale: float
     #: lm_head is its own matrix although the checkpoint ties it to the embedding.
     unties: bool
     #: Reserved over allocated memory, minus one; compiled and not.
@@ -47,6 +56,8 @@ class Recipe:
     #: Bytes allocated beside everything counted (workspaces), and outside the allocator (context, communicators).
     workspace_bytes: float
     runtime_bytes: float
+    #: Communicators' buffers, per kind of parallelism that is used.
+    communicator_bytes: float
     #: Quantity that the framework's logs call peak memory: allocated, reserved or process.
     reports: str
     source: str = ""

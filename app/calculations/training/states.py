@@ -55,6 +55,8 @@ class StateFormats:
     master: float
     gradient: float
     moment: float
+    #: FP32 gradients of the optimizer's shard.
+    shard_gradient: float = 0.0
     quantized: float | None = None
 
     @classmethod
@@ -82,6 +84,7 @@ class StateFormats:
             master=fp32,
             gradient=sizes.get(gradient, recipe.gradient_bytes),
             moment=sizes.get(state, recipe.moment_bytes if master == "auto" else (4.0 if fp32 else 2.0)),
+            shard_gradient=recipe.shard_gradient_bytes if gradient == "auto" else 0.0,
             quantized=nf4,
         )
 
@@ -163,6 +166,7 @@ def states(
         # FSDP's parameter is the FP32 shard: where it stays gathered only 16-bit copies do.
         master += one.elements * formats.master / over_o * on_gpu
         gradients += one.elements * formats.gradient / over_g * (0.0 if in_backward or offload == "all" else 1.0)
+        gradients += one.elements * formats.shard_gradient / over_o * on_gpu
         size = optimizer.bytes_per_parameter(one.tensor, formats.moment)
         moments += one.elements * size / over_o * on_gpu
         step += one.elements * recipe.step_bytes / over_o * on_gpu
@@ -202,11 +206,8 @@ def gathered(s: Setting, stage: Stage, recipe: Recipe, formats: StateFormats, tr
              for t in layer.all_tensors()), count)
         for layer, count in stage.layers(s.model)
     ]  # fmt: skip
-    root = sum(
-        one.elements
-        for one in held(s, stage, unties=recipe.unties)
-        if one.tensor.group in ("embedding", "lm_head") and one.replicas == s.dp * s.cp
-    )
+    ends = [one.elements for one in held(s, stage, unties=recipe.unties) if one.tensor.group in ("embedding", "lm_head")]
+    root = (max if recipe.shards_ends and ends else sum)(ends)
     largest = max((size for size, _ in layers), default=0.0)
     if s.pp > 1:
         of_stage = sum(size * count for size, count in layers) + root

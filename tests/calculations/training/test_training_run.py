@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from app import catalog, training_catalog
 from app.calculations.training.run import (
     GPU_MTBF_HOURS,
     Interruptions,
@@ -13,7 +14,10 @@ from app.calculations.training.run import (
     optimal_params,
     optimal_tokens,
     run_totals,
+    step_watts,
 )
+from app.calculations.training.speed import time_of
+from tests.calculations.training.settings import setting
 
 CALM = Interruptions(gpu_mtbf_hours=1e12, checkpoint_seconds=0.0, restart_seconds=0.0, interval_seconds=3600.0)
 
@@ -65,6 +69,16 @@ def test_more_gpus_fail_more_often():
     few, many = (totals(num_gpus=n, interruptions=Interruptions()) for n in (1000, 16_000))
     assert many.goodput < few.goodput
     assert many.failures > few.failures
+
+
+def test_a_busy_gpu_draws_nearly_its_board_power():
+    hardware, one = catalog.hardware(), setting()
+    busy = step_watts(time_of(one, training_catalog.efficiency()), 700.0, hardware.power)
+    waiting = step_watts(
+        time_of(setting(num_gpus=64, pp=8, global_batch_size=8), training_catalog.efficiency()), 700.0, hardware.power
+    )
+    assert 500 < busy <= 700
+    assert waiting < busy
 
 
 def test_chinchilla_trains_70b_on_1_4_trillion_tokens():

@@ -71,6 +71,16 @@ def test_bytes_that_sharding_moves_per_parameter(sharding, per_micro_batch, per_
     assert sharding_seconds(one, dense, experts) == pytest.approx((per_micro_batch * ring, per_step * ring))
 
 
+def test_hybrid_sharding_gathers_in_a_node_and_sums_gradients_across():
+    one = setting(num_gpus=64, sharding="hsdp")
+    dense, _ = held_params(one)
+    inside, across = sharding_seconds(one, dense, 0.0)
+    assert inside == pytest.approx(one.links.ring_seconds(8 * dense, 8))
+    assert across == pytest.approx(2 * one.links.ring_seconds(4 * dense / 8, 8, stride=8))
+    flat, _ = sharding_seconds(setting(num_gpus=64, sharding="fsdp-full"), dense, 0.0)
+    assert inside < flat
+
+
 def test_terms_add_up_and_every_one_is_a_duration():
     time = time_of(setting(num_gpus=64, tp=4, pp=4, vpp=2, cp=2, dp=2), training_catalog.efficiency())
     assert float(time.total) == pytest.approx(sum(time.terms().values()))
