@@ -12,7 +12,7 @@ import click
 
 from app import catalog, json_text, scoring, text_report, validation
 from app.calculations.errors import InvalidInput
-from app.calibration import fit, folds, left_out, ranges
+from app.calibration import fit, folds, left_out, ranges, training
 from app.calibration.compiled import CHUNK, Compiled, compile_in_parallel
 from app.calibration.model import Table
 
@@ -66,12 +66,15 @@ def calibrate(
     left_out_of: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Fit the coefficients and the ranges beside the estimates to the measurement tables FILES.
+    """Fit the coefficients and the ranges beside the estimates to the measurement tables FILES, serving or training.
 
     Ranges are made from the errors on pairs of model and GPU that were left out of the fit, and it is shown how many of
     the measurements lie inside ranges that they were left out of.
     """
-    rows = [row for file in files for row in rows_of_speed(file)]
+    kind, rows = rows_to_fit(files)
+    if kind == "training":
+        calibrate_training(rows, output, efficiency, left_out_of, as_json)
+        return
     compiled = compiled_rows(rows)
     fitted = fit.fit(Table(compiled)) if compiled else fit.Fitted(deviations={}, rows={})
     if efficiency is not None:
@@ -97,11 +100,46 @@ def calibrate(
     show(text_report.ranges(lines))
 
 
-def rows_of_speed(file: Path) -> list[dict[str, str]]:
-    table, rows = validation.read(file)
-    if table != "serving":
-        raise InvalidInput("file", f"{str(file)!r} is not a table of serving speed.", "tables of serving speed")
-    return rows
+def rows_to_fit(files: Iterable[Path]) -> tuple[str, list[dict[str, str]]]:
+    """The kind of the tables, serving or training, and their rows. Raises InvalidInput for others and for both."""
+    kinds: dict[str, list[dict[str, str]]] = {}
+    for file in files:
+        table, rows = validation.read(file)
+        if table not in ("serving", "training"):
+            raise InvalidInput(
+                "file", f"{str(file)!r} is not a table of serving or training speed.", "tables of serving speed"
+            )
+        kinds.setdefault(table, []).extend(rows)
+    if len(kinds) > 1:
+        raise InvalidInput("file", "Serving and training have coefficients of their own.", "tables of one kind")
+    return next(iter(kinds.items()))
+
+
+def calibrate_training(
+    rows: list[dict[str, str]],
+    output: Path | None,
+    efficiency: Path | None,
+    left_out_of: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Coefficients and ranges of training steps; ranges of frameworks not measured come from sources left out."""
+    runs = training.compile_rows(rows)
+    problem = training.Problem(runs)
+    found = problem.fit()
+    errors = {name: problem.left_out(name, found) for name in {"pairs", "sources", *left_out_of}}
+    lines = training.speed_ranges(runs, errors["pairs"], errors["sources"])
+    if efficiency is not None:
+        with writable("efficiency", efficiency):
+            training.write(efficiency, problem, found)
+    if output is not None:
+        with writable("output", output):
+            ranges.write(output, lines)
+    if as_json:
+        click.echo(json_text.write({"ranges": [dataclasses.asdict(line) for line in lines]}, indent=2))
+        return
+    for name in dict.fromkeys(left_out_of):
+        show(text_report.left_out(name, training.judged(runs, errors[name])))
+    show(text_report.ranges(lines))
 
 
 def compiled_rows(rows: list[dict[str, str]]) -> list[Compiled]:

@@ -25,7 +25,7 @@ EAGER_METRICS = {"max_allocated_mb": "allocated", "max_reserved_mb": "reserved",
 
 
 def kind(columns: set[str]) -> str:
-    """Which table has these columns: serving, training, eager, kv-capacity or breakdown. Raises InvalidInput for another."""
+    """Which table has these columns: serving, training, eager, kv-capacity, breakdown. Raises InvalidInput."""
     if {"kv_tokens_or_blocks", "unit"} <= columns:
         return "kv-capacity"
     if {"weights_gib", "activation_peak_gib"} <= columns:
@@ -39,7 +39,7 @@ def kind(columns: set[str]) -> str:
     raise InvalidInput(
         "file",
         f"The columns {', '.join(sorted(columns))[:200]} are not those of a measurement table.",
-        "tables of serving speed, of training, vLLM cache capacity, vLLM memory, or memory of a process (see docs/accuracy.md)",
+        "tables of serving, training, vLLM cache capacity, vLLM memory, or memory of a process (see docs/accuracy.md)",
     )
 
 

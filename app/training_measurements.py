@@ -44,8 +44,8 @@ NEWEST_RELEASE, OLDEST_YEARS = 2026.6, 3.0
 SAMPLE_TOKENS = 256
 #: Parameters of a layer over the square of its width, attention and plain MLP of 4 h.
 PLAIN_LAYER = 12
-#: Bytes per parameter of weights and gradients, and of what ZeRO-1 shards; share of the memory that they may take.
-STATE_BYTES, OPTIMIZER_BYTES, STATES_SHARE = 6, 12, 0.5
+#: Bytes per parameter of weights, of weights with gradients, and of what ZeRO-1 shards; memory that they may take.
+WEIGHT_BYTES, STATE_BYTES, OPTIMIZER_BYTES, STATES_SHARE = 2, 6, 12, 0.65
 #: Metrics -> power of the step time that they follow.
 SPEEDS = {"tokens_per_s_per_gpu": -1, "tflops_per_gpu": -1, "mfu": -1, "hfu": -1, "step_time_s": 1}
 
@@ -109,14 +109,14 @@ def model_of(row: Row) -> tuple[Model, tuple[str, ...]]:
 def described(row: Row) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The row's architecture columns as inputs of a model described by hand."""
     hidden, vocab = int(row["hidden_size"]), int(row["vocab_size"])
-    layers, assumed = whole(row.get("num_layers")), ()
+    layers, assumed = whole(row.get("num_layers")), []
     if layers is None:
         layers = round((float(row["n_params"]) - hidden * vocab) / (PLAIN_LAYER * hidden**2))
-        assumed = (f"{layers} layers from the number of parameters",)
+        assumed.append(f"{layers} layers from the number of parameters")
     heads = whole(row.get("num_heads")) or 0
     if heads == 0 or hidden % heads:
         heads = next(count for count in range(max(hidden // 128, 1), 0, -1) if hidden % count == 0)
-        assumed = (*assumed, f"{heads} heads")
+        assumed.append(f"{heads} heads")
     kv_heads = whole(row.get("num_kv_heads"))
     ffn = int(row.get("ffn_size") or 4 * hidden)
     return {
@@ -138,7 +138,7 @@ def described(row: Row) -> tuple[dict[str, Any], tuple[str, ...]]:
         "dense_layers": 0,
         "kv_lora_rank": None,
         "sliding_window": None,
-    }, assumed
+    }, tuple(assumed)
 
 
 # --- what the notes say -----------------------------------------------------------------------------------------
@@ -204,10 +204,10 @@ def rowwise(row: Row) -> bool:
 
 
 def compiled(row: Row, stack: Stack) -> bool:
-    """Whether torch.compile was on; other frameworks have fused kernels of their own."""
-    if stack.name not in ("torchtitan", "torchtune"):
-        return True
-    return "torch.compile" in notes_of(row) and "no torch.compile" not in notes_of(row)
+    """Whether torch.compile was on: torchtune says where it was, torchtitan where not; others have fused kernels."""
+    if stack.name == "torchtune":
+        return "torch.compile" in notes_of(row)
+    return "no torch.compile" not in notes_of(row)
 
 
 # --- what the row leaves open -----------------------------------------------------------------------------------
@@ -223,74 +223,96 @@ def default_chunks(stack: Stack, layers: int, interleaved: bool) -> int:
 
 
 def default_micro_batch(stack: Stack, batch: int, dp: int, pp: int) -> int:
-    """Sequences per micro-batch where the source does not say: torchtitan cuts a batch into as many as stages."""
+    """Sequences per micro-batch where the source does not say: torchtitan cuts a batch into as many as stages.
+
+    MaxText does not accumulate gradients.
+    """
     per_replica = max(batch // dp, 1)
+    if stack.name == "maxtext":
+        return per_replica
     if pp > 1:
         return max(per_replica // pp, 1) if stack.name == "torchtitan" else 1
     return next(count for count in (4, 3, 2, 1) if per_replica % count == 0)
 
 
 def default_recompute(stack: Stack) -> str:
-    """Megatron of 2021 and torchtune's recipes checkpoint every layer."""
-    return "full" if stack.name in ("megatron-2021", "torchtune") else "none"
+    """Megatron of 2021, the recipes of torchtune and of MaxText checkpoint every layer."""
+    return "full" if stack.name in ("megatron-2021", "torchtune", "maxtext") else "none"
 
 
-def usual_layout(
-    model: Model, gpu: Gpu, gpus: int, stack: Stack, sharding: str, pp: int | None
-) -> tuple[int, int, int]:
-    """tp, pp and ep as operators choose them: the least cutting whose states take half of the memory.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Degrees of parallelism, sequences per micro-batch, and what of them was assumed."""
+
+    tp: int
+    pp: int
+    vpp: int
+    cp: int
+    ep: int
+    dp: int
+    micro_batch: int
+    assumed: tuple[str, ...] = ()
+
+
+def usual_cut(model: Model, gpu: Gpu, stack: Stack, batch: int, row: Row) -> Cut:
+    """What an operator chooses where the source leaves it open: the least cutting whose states leave room.
 
     Fully sharded states need none; experts are dealt over as many GPUs as divide them.
     """
-    experts = model.num_experts
-    ep = max((n for n in range(1, min(gpus, 64) + 1) if gpus % n == 0 and experts % n == 0), default=1) if experts else 1
-    params = sum(n for name, n in model.params_by_group.items() if name != "expert")
-    params += model.params_by_group["expert"] / ep
-    if sharding.startswith(("fsdp", "zero3", "hsdp")):
-        return 1, pp or 1, ep
-    for cut in (n for n in range(1, gpus + 1) if gpus % n == 0):
-        tp = max(n for n in (1, 2, 4, 8) if cut % n == 0 and n <= gpu.domain_gpus)
-        stages = cut // tp
-        replicas = gpus // cut
-        states = params / cut * (STATE_BYTES + OPTIMIZER_BYTES / replicas)
-        if model.num_layers % stages == 0 and states <= STATES_SHARE * gpu.memory_bytes and stages == (pp or stages):
-            return tp, stages, min(ep, replicas * tp)
-    return min(gpus, 8), pp or max(gpus // 8, 1), ep
+    gpus, said_pp = int(float(row["num_gpus"])), whole(row.get("pp"))
+    ep = max((n for n in range(1, min(gpus, 64) + 1) if gpus % n == 0 and model.num_experts % n == 0), default=1)
+    ep = ep if model.is_mixture_of_experts else 1
+    groups = model.params_by_group
+    params = model.total_params - groups["expert"] + groups["expert"] / ep
+    tp, pp = 1, said_pp or 1
+    if stack.name != "maxtext" and not (row.get("sharding") or "").startswith(("fsdp", "zero3", "hsdp")):
+        for cut in (n for n in range(1, gpus + 1) if gpus % n == 0 and batch % (gpus // n) == 0):
+            tp = max(n for n in (1, 2, 4, 8) if cut % n == 0 and n <= gpu.domain_gpus)
+            pp = cut // tp
+            per_param = STATE_BYTES + OPTIMIZER_BYTES * cut / gpus if method_of(row) == "full" else WEIGHT_BYTES
+            fits = params / cut * per_param <= STATES_SHARE * gpu.memory_bytes
+            if fits and model.num_layers % pp == 0 and pp == (said_pp or pp):
+                break
+    dp = max(gpus // (tp * pp), 1)
+    vpp = default_chunks(stack, model.num_layers // pp, interleaved=False) if pp > 1 else 1
+    micro = default_micro_batch(stack, batch, dp, pp)
+    said = f"layout tp {tp}, pp {pp}, ep {ep}, dp {dp}, micro-batches of {micro}"
+    return Cut(tp=tp, pp=pp, vpp=vpp, cp=1, ep=min(ep, dp * tp), dp=dp, micro_batch=micro, assumed=(said,))
+
+
+def said_cut(model: Model, stack: Stack, batch: int | None, row: Row) -> Cut:
+    """The row's own degrees; data parallelism is what is left of the GPUs."""
+    tp, pp, cp, ep = (whole(row.get(name)) or 1 for name in ("tp", "pp", "cp", "ep"))
+    assumed = []
+    dp = max(int(float(row["num_gpus"])) // (tp * pp * cp), 1)
+    vpp = whole(row.get("vpp")) or 1
+    if pp > 1 and not row.get("vpp"):
+        vpp = default_chunks(stack, model.num_layers // pp, interleaved="interleaved" in notes_of(row))
+        assumed.append(f"{vpp} model chunks per pipeline stage")
+    micro = whole(row.get("micro_batch_size"))
+    if micro is None:
+        micro = default_micro_batch(stack, batch or dp, dp, pp)
+        assumed.append(f"micro-batches of {micro}")
+    return Cut(tp=tp, pp=pp, vpp=vpp, cp=cp, ep=ep, dp=dp, micro_batch=micro, assumed=tuple(assumed))
 
 
 def run_of(row: Row) -> Run:
     """What the row ran. Raises InvalidInput where the model or the GPU is not known."""
     model, found = model_of(row)
-    assumed = list(found)
     gpu, stack, notes = catalog.gpu(row["gpu"]), stack_of(row), notes_of(row)
-    gpus = int(float(row["num_gpus"]))
-    said = {name: whole(row.get(name)) for name in ("tp", "pp", "cp", "ep")}
-    tp, pp, cp, ep = (said[name] or 1 for name in ("tp", "pp", "cp", "ep"))
-    dp = whole(row.get("dp")) or 0
-    if dp * tp * pp * cp != gpus:
-        dp = max(gpus // (tp * pp * cp), 1)
-    vpp = whole(row.get("vpp")) or 1
-    if pp > 1 and not row.get("vpp"):
-        vpp = default_chunks(stack, model.num_layers // pp, "interleaved" in notes)
-        assumed.append(f"{vpp} model chunks per pipeline stage")
-    micro, batch = whole(row.get("micro_batch_size")), whole(row.get("global_batch_size"))
-    batch = batch or (micro or 1) * dp * (whole(row.get("grad_accum")) or 1)
-    if micro is None and said["tp"] is not None:
-        micro = default_micro_batch(stack, batch, dp, pp)
-        assumed.append(f"micro-batches of {micro}")
-    if micro and micro * dp > batch:
-        raise InvalidInput("global_batch_size", f"{batch} sequences are fewer than one micro-batch on {dp} replicas.")
+    batch = whole(row.get("global_batch_size"))
+    open_layout = not row.get("tp") or not row.get("pp")
+    cut = usual_cut(model, gpu, stack, batch or 1, row) if open_layout else said_cut(model, stack, batch, row)
+    batch = batch or cut.micro_batch * cut.dp * (whole(row.get("grad_accum")) or 1)
+    if cut.micro_batch * cut.dp > batch:
+        raise InvalidInput(
+            "global_batch_size", f"{batch} sequences are fewer than one micro-batch on {cut.dp} replicas."
+        )
+    assumed = [*found, *cut.assumed]
     recompute = row.get("activation_recompute") or default_recompute(stack)
     if not row.get("activation_recompute"):
         assumed.append(f"{recompute} recomputation")
-    sharding = row.get("sharding") or ("fsdp-full" if stack.name == "maxtext" else "zero1")
     is_megatron = stack.name == "megatron"
-    open_layout = said["tp"] is None or said["pp"] is None
-    if open_layout:
-        tp, pp, ep = usual_layout(model, gpu, gpus, stack, sharding, said["pp"])
-        dp, vpp = gpus // (tp * pp), default_chunks(stack, model.num_layers // pp, False) if pp > 1 else 1
-        micro = default_micro_batch(stack, batch, dp, pp)
-        assumed.append(f"layout tp {tp}, pp {pp}, ep {ep}, dp {dp}, micro-batches of {micro}")
     setting = Setting(
         model=model,
         gpu=gpu,
@@ -298,17 +320,17 @@ def run_of(row: Row) -> Run:
             gpu, network_gb_s=network_gb_s(row), node_gpus=4 if "nodes x 4 v100" in notes else None
         ),
         stack=stack,
-        num_gpus=gpus,
+        num_gpus=int(float(row["num_gpus"])),
         seq_len=int(row["seq_len"]),
-        micro_batch_size=micro,
+        micro_batch_size=cut.micro_batch,
         global_batch_size=batch,
-        tp=tp,
-        pp=pp,
-        vpp=vpp,
-        cp=cp,
-        ep=ep,
-        dp=dp,
-        sharding=sharding,
+        tp=cut.tp,
+        pp=cut.pp,
+        vpp=cut.vpp,
+        cp=cut.cp,
+        ep=cut.ep,
+        dp=cut.dp,
+        sharding=row.get("sharding") or ("fsdp-full" if stack.name == "maxtext" else "zero1"),
         precision=row.get("precision") or "bf16",
         activation_recompute=recompute,
         recomputed=recomputed(row),
@@ -343,7 +365,7 @@ def convention_of(row: Row) -> tuple[Convention, bool]:
         return CONVENTIONS["all_params"], counts
     if re.search(r"8\*n\*tokens|[68]\*1\.3e9\*tokens", notes):
         return CONVENTIONS["params"], counts
-    if re.search(r"halved|at half|flop_utils", notes) and "full attention (log" not in notes:
+    if re.search(r"halved|at half|flop_utils", notes) and not re.search(r"full attention|not halved", notes):
         return CONVENTIONS["causal"], counts
     return CONVENTIONS["palm"], counts
 

@@ -27,6 +27,4 @@ def predict_training_speed(row: Row) -> Iterator[Prediction]:
     spread = spread_of(setting, efficiency, training_catalog.spreads(), known=is_known(row))
     ends = sorted(speed(metric, one, run) for one in (spread.around(seconds) if spread else ()))
     low, high = ends if ends else (None, None)
-    yield replace(
-        base, predicted=speed(metric, seconds, run), low=low, high=high, reason="; ".join(assumed)
-    )
+    yield replace(base, predicted=speed(metric, seconds, run), low=low, high=high, reason="; ".join(assumed))

@@ -22,8 +22,8 @@ from app.calculations.training.coefficients import NAMES, Coefficients, Level, P
 from app.calculations.training.speed import NEW, kind
 from app.calculations.training.step import Work, step_time
 from app.calculations.training.work import work
-from app.calculations.uncertainty import ANY
-from app.calibration.ranges import Range, Residual, fitted, ranges, spread_of
+from app.calculations.uncertainty import ANY, Spread
+from app.calibration.ranges import Range, Residual
 from app.training_measurements import SPEEDS, Run, run_of, step_seconds
 
 #: Error (in ln) beyond which a run weighs less, and the spread expected of a run that is right.
@@ -35,7 +35,12 @@ ROUNDS = 25
 SETTLED = 2e-3
 FOLDS = 10
 #: A source of n runs counts as n (n / EVEN)^-SHARE; a configuration measured n times as n^(1 - REPEATS).
-EVEN, SHARE, REPEATS = 40, 0.3, 0.7
+EVEN, SHARE, REPEATS = 40, 0.5, 0.7
+#: Share of the measurements that a range shall hold, and the tails that are tried on each side.
+HELD = 0.8
+TAILS = tuple(round(0.04 + 0.01 * step, 2) for step in range(12))
+#: Fewer runs or pairs of model and GPU than these say too little about a framework of its own.
+LEAST_RUNS, LEAST_GROUPS = 30, 6
 #: Notes of rows that say nothing of the speed: doubtful, or of a network of another age (2021's ZeRO-3 over 640 GPUs).
 LEFT_OUT = (*scoring.LEFT_OUT, "ZeRO-3 without model parallelism")
 #: Measured at more than the GPU's peak.
@@ -111,7 +116,8 @@ def compile_rows(rows: Iterable[Mapping[str, str]]) -> list[Measured]:
             run = run_of(row)
         except InvalidInput:
             continue
-        if not run.open_layout:
+        # MaxText shards fully and deals out experts: its layout is known where it is not said.
+        if not run.open_layout or run.setting.stack.name == "maxtext":
             found.append(measured(row, run))
     return found
 
@@ -215,14 +221,53 @@ def residuals(runs: Sequence[Measured], errors: Any) -> list[Residual]:
     ]
 
 
+def quantiles(found: Sequence[Residual], tail: float) -> tuple[float, float]:
+    """Ratios below and above which `tail` of the runs lie; a source of n runs weighs sqrt(n)."""
+    sizes = Counter(one.source for one in found)
+    ordered = sorted(found, key=lambda one: one.ratio)
+    weights = np.array([sizes[one.source] ** -0.5 for one in ordered])
+    reached = (np.cumsum(weights) - weights / 2) / weights.sum()
+    ratios = [one.ratio for one in ordered]
+    low, high = np.interp([tail, 1 - tail], reached, ratios)
+    return float(low), float(high)
+
+
+def inside(found: Sequence[Residual], tail: float, group: Callable[[Residual], str]) -> float:
+    """Share of the runs inside a range made without their fold of groups."""
+    fold = [str(crc32(group(one).encode()) % FOLDS) for one in found]
+    count = 0
+    for number in set(fold):
+        rest = [one for one, own in zip(found, fold, strict=True) if own != number]
+        out = [one for one, own in zip(found, fold, strict=True) if own == number]
+        low, high = quantiles(rest or out, tail)
+        count += sum(low <= one.ratio <= high for one in out)
+    return count / len(found)
+
+
+def range_of(metric: str, engine: str, found: Sequence[Residual], group: Callable[[Residual], str]) -> Range:
+    """The range whose share of left-out runs inside is nearest to HELD."""
+    shares = {tail: inside(found, tail, group) for tail in TAILS}
+    tail = min(TAILS, key=lambda one: abs(shares[one] - HELD))
+    low, high = quantiles(found, tail)
+    spread = Spread(low=low, high=high, rows=len(found), groups=len({one.group for one in found}))
+    sources = tuple(sorted({one.source for one in found}))
+    return Range(metric=metric, engine=engine, spread=spread, coverage=shares[tail], sources=sources)
+
+
 def speed_ranges(runs: Sequence[Measured], pairs: Any, sources: Any) -> list[Range]:
     """Ranges by kind and framework from pairs left out, and for frameworks not measured from sources left out."""
-    found = [line for line in ranges(residuals(runs, pairs))]
-    every = [Residual(ANY, "", r.source, r.group, r.ratio) for r in residuals(runs, pairs)]
-    found.append(fitted(ANY, ANY, every, spread_of))
+    by_pair, by_source = residuals(runs, pairs), residuals(runs, sources)
+    found = []
     for name in sorted({run.kind for run in runs}):
-        chosen = [r for r in residuals(runs, sources) if r.metric_class == name]
-        found.append(fitted(name, NEW, chosen, spread_of))
+        own = [one for one in by_pair if one.metric_class == name]
+        for framework in sorted({one.engine for one in own}):
+            chosen = [one for one in own if one.engine == framework]
+            if len(chosen) >= LEAST_RUNS and len({one.group for one in chosen}) >= LEAST_GROUPS:
+                found.append(range_of(name, framework, chosen, lambda one: one.group))
+        found.append(range_of(name, ANY, own, lambda one: one.group))
+        left = [one for one in by_source if one.metric_class == name]
+        found.append(range_of(name, NEW, left, lambda one: one.source))
+    found.append(range_of(ANY, ANY, by_pair, lambda one: one.group))
     return found
 
 

@@ -85,9 +85,9 @@ def attention_width(block: Attention | LatentAttention) -> float:
     return block.head_dim + block.value_dim
 
 
-def attention_flops(block: Block, seq_len: int, tp: int) -> float:
+def attention_flops(block: Attention | LatentAttention, seq_len: int, tp: int) -> float:
     """Forward FLOPs of one token's scores and weighted values."""
-    if not isinstance(block, Attention | LatentAttention) or getattr(block, "cross", False):
+    if isinstance(block, Attention) and block.cross:
         return 0.0
     window = None if isinstance(block, LatentAttention) else block.window
     attended = context_per_token(seq_len, window)
@@ -124,6 +124,23 @@ def ragged(tensor: Tensor, tp: int, tile: int) -> bool:
     return any(round(size * (cut if axis == tensor.split_axis else 1)) % tile for axis, size in enumerate(tensor.shape))
 
 
+@dataclass(slots=True)
+class Products:
+    """FLOPs of products as they are summed up, with what slows them."""
+
+    flops: float = 0.0
+    narrow: float = 0.0
+    ragged: float = 0.0
+
+    def add(self, flops: float, tensor: Tensor, tp: int, tile: int) -> None:
+        self.flops += flops
+        self.narrow += flops * narrowness(tensor, tp)
+        self.ragged += flops * ragged(tensor, tp, tile)
+
+    def share(self, part: float) -> float:
+        return part / self.flops if self.flops else 0.0
+
+
 def token_work(
     model: Model,
     seq_len: int,
@@ -135,62 +152,48 @@ def token_work(
     tile: int = WIDE_TILE,
 ) -> TokenWork:
     """The forward work of one token; `multi_token` prediction modules add as many last layers and heads."""
-    ragged_flops = ragged_experts = 0.0
-    linear = linear_weight = experts = expert_weight = attention = recurrent = 0.0
-    elements = expert_elements = routed = kv = scores = 0.0
-    reduced = expert_layers = 0
-    extra = model.layers[-1] if multi_token else None
-    for layer, repeats in model.layer_counts:
-        count = repeats + (multi_token if layer == extra else 0)
-        for block in layer.blocks:
-            for tensor in block.tensors:
-                if tensor.kind != "linear":
-                    continue
-                if tensor.group == "expert" and isinstance(block, Experts):
-                    flops = count * product_flops(tensor, expert_tp) * block.experts_per_token / block.num_experts
-                    flops *= expert_tp / tp  # every rank routes its share of the tokens
-                    experts += flops
-                    ragged_experts += flops * ragged(tensor, expert_tp, TILE)
-                    expert_weight += flops * narrowness(tensor, expert_tp)
-                else:
-                    flops = count * product_flops(tensor, tp)
-                    linear += flops
-                    ragged_flops += flops * ragged(tensor, tp, tile)
-                    linear_weight += flops * narrowness(tensor, tp)
-            attention += count * attention_flops(block, seq_len, tp)
-            elements += count * block_elements(block, model.hidden_size, tp, tp if sequence_parallel else 1)
-            reduced += count
-            if isinstance(block, Experts):
-                expert_layers += count
-                width = (3 if block.gated else 2) * block.width
-                expert_elements += count * block.experts_per_token * (model.hidden_size + width) / tp
-                routed += count * block.experts_per_token * model.hidden_size / tp
-            elif isinstance(block, Recurrent):
-                recurrent += count * RECURRENT_FLOPS_PER_STATE_ELEMENT * block.state_elements / tp
-            elif isinstance(block, Attention | LatentAttention):
-                heads = ceil(block.num_heads / tp)
-                scores += count * heads * seq_len
-                kv += count * kv_width(block) / tp
-    heads = 1 + multi_token
+    dense, routed = Products(), Products()
+    counts = [
+        (block, count + (multi_token if layer == model.layers[-1] else 0))
+        for layer, count in model.layer_counts
+        for block in layer.blocks
+    ]
+    for block, count in counts:
+        for tensor in (one for one in block.tensors if one.kind == "linear"):
+            if isinstance(block, Experts) and tensor.group == "expert":
+                # Each tensor-parallel rank routes its share of the tokens to whole experts.
+                share = block.experts_per_token / block.num_experts * expert_tp / tp
+                routed.add(count * product_flops(tensor, expert_tp) * share, tensor, expert_tp, TILE)
+            else:
+                dense.add(count * product_flops(tensor, tp), tensor, tp, tile)
+    attentions = [(one, count) for one, count in counts if isinstance(one, Attention | LatentAttention)]
+    experts = [(one, count) for one, count in counts if isinstance(one, Experts)]
+    states = sum(count * one.state_elements for one, count in counts if isinstance(one, Recurrent))
+    stream_tp = tp if sequence_parallel else 1
     return TokenWork(
-        linear_flops=linear,
-        linear_narrowness=linear_weight / linear if linear else 0.0,
-        ragged_share=ragged_flops / linear if linear else 0.0,
-        expert_flops=experts,
-        expert_narrowness=expert_weight / experts if experts else 0.0,
-        ragged_experts=ragged_experts / experts if experts else 0.0,
-        head_flops=heads * 2 * model.hidden_size * model.vocab_size / tp,
-        attention_flops=attention,
-        scores=scores,
-        recurrent_flops=recurrent,
-        elements=elements,
-        expert_elements=expert_elements,
-        routed_elements=routed,
-        kv_elements=kv,
-        reduced_blocks=reduced,
-        expert_layers=expert_layers,
+        linear_flops=dense.flops,
+        linear_narrowness=dense.share(dense.narrow),
+        ragged_share=dense.share(dense.ragged),
+        expert_flops=routed.flops,
+        expert_narrowness=routed.share(routed.narrow),
+        ragged_experts=routed.share(routed.ragged),
+        head_flops=(1 + multi_token) * 2 * model.hidden_size * model.vocab_size / tp,
+        attention_flops=sum(count * attention_flops(one, seq_len, tp) for one, count in attentions),
+        scores=sum(count * ceil(one.num_heads / tp) * float(seq_len) for one, count in attentions),
+        recurrent_flops=RECURRENT_FLOPS_PER_STATE_ELEMENT * states / tp,
+        elements=sum(count * block_elements(one, model.hidden_size, tp, stream_tp) for one, count in counts),
+        expert_elements=sum(count * expert_elements(one, model.hidden_size) / tp for one, count in experts),
+        routed_elements=sum(count * one.experts_per_token * model.hidden_size / tp for one, count in experts),
+        kv_elements=sum(count * kv_width(one) / tp for one, count in attentions),
+        reduced_blocks=sum(count for _, count in counts),
+        expert_layers=sum(count for _, count in experts),
         layers=model.num_layers + multi_token,
     )
+
+
+def expert_elements(block: Experts, hidden_size: int) -> float:
+    """Elements of a token between routed experts' products, and of its permutation."""
+    return block.experts_per_token * (hidden_size + (3 if block.gated else 2) * block.width)
 
 
 def kv_width(block: Attention | LatentAttention) -> float:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, sqrt
 
+from app.calculations.energy import PowerModel, power_watts
+from app.calculations.training.step import StepTime
+
 SECONDS_PER_HOUR = 3600.0
 SECONDS_PER_DAY = 86_400.0
 JOULES_PER_MWH = 3.6e9
@@ -43,6 +46,17 @@ class RunTotals:
     usd: float | None
     megawatt_hours: float | None
     tonnes_co2: float | None
+
+
+def step_watts(time: StepTime, tdp_watts: float, model: PowerModel) -> float:
+    """Mean power of a GPU's board over a step, by what it is busy with."""
+    total = float(time.total)
+    compute = time.linear + time.experts + time.head + time.attention
+    memory = time.elementwise + time.recurrent + time.accumulation + time.optimizer
+    shares = float(compute) / total, float(memory) / total
+    return power_watts(
+        tdp_watts, model, compute_share=shares[0], memory_share=shares[1], other_share=1 - shares[0] - shares[1]
+    )
 
 
 def failure_seconds(gpu_mtbf_hours: float, num_gpus: int) -> float:

@@ -33,6 +33,8 @@ class Setting:
     dp: int = 1
     #: none, zero1, zero2, zero3, fsdp-full, fsdp-grad-op or hsdp.
     sharding: str = "none"
+    #: GPUs that hsdp shards over; groups of them hold copies.
+    hsdp_gpus: int = 8
     #: Of dense products: fp32, bf16, fp16, fp8, mxfp8 or nvfp4.
     precision: str = "bf16"
     #: none, selective or full; `recomputed` replaces what the framework understands by selective.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Stack:
     """A training framework as far as it changes a step. See data/training_stacks.toml.
 
-    `attention` is the kernel of attention in training: "unfused", "triton" (2023), "flash" (FlashAttention-2), "cudnn" or
-    "splash" (TPU). Shares of the forward pass that "selective" recomputation repeats: of products and of attention.
+    `attention` is the kernel of attention in training: "unfused", "triton" (2023), "flash" (FlashAttention-2), "cudnn"
+    or "splash" (TPU). Shares of the forward pass that "selective" recomputation repeats: of products and of attention.
     """
 
     name: str

@@ -171,7 +171,7 @@ def step_time(work: Work, c: Coefficients) -> StepTime:
 
 
 def stage_excess(work: Work, blocks: Numbers, head: Numbers) -> Numbers:
-    """Seconds that a micro-batch of the slowest stage takes longer than the mean: uneven layers, or the head's stage."""
+    """Seconds by which the slowest stage exceeds the mean per micro-batch: by uneven layers, or by holding the head."""
     fullest = blocks * work.fullest_excess - head
     last = blocks * work.last_excess + head * (work.pp - 1)
     return larger(larger(fullest, last), 0.0 * head)

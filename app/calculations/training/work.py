@@ -155,8 +155,10 @@ def sharding_seconds(s: Setting, dense: float, experts: float) -> tuple[float, f
         return own + s.links.ring_seconds(size * experts, expert_replicas(s), stride=stride)
 
     match s.sharding:
-        case "fsdp-full" | "zero3" | "hsdp":
+        case "fsdp-full" | "zero3":
             return ring(2 * gathered + gradient), 0.0
+        case "hsdp":
+            return hybrid_seconds(s, (2 * gathered + gradient) * (dense + experts), gradient * (dense + experts))
         case "fsdp-grad-op" | "zero2":
             if s.pp > 1 or s.stack.reduces_once:
                 return 0.0, ring(gradient + gathered)
@@ -165,6 +167,14 @@ def sharding_seconds(s: Setting, dense: float, experts: float) -> tuple[float, f
             return 0.0, ring(gradient + WIDE_BYTES)
         case _:
             return 0.0, ring(2 * gradient)
+
+
+def hybrid_seconds(s: Setting, moved: float, gradients: float) -> tuple[float, float]:
+    """HSDP: bytes moved in a group of GPUs per micro-batch; the shards' gradients summed over the groups per step."""
+    inside = min(s.hsdp_gpus, s.dp * s.cp)
+    groups = s.dp * s.cp // inside
+    across = 2 * s.links.ring_seconds(gradients / inside, groups, stride=s.tp * inside)
+    return s.links.ring_seconds(moved, inside, stride=s.tp), across
 
 
 def offload_seconds(s: Setting, optimized: float, held: float) -> float:
