@@ -17,6 +17,7 @@ from app.prediction import Prediction, Row
 from app.training_measurements import is_known, notes_of, run_of, year
 from app.units import GIB
 
+MEMORY_METRIC = "peak_memory_gb"
 GB = 1e9
 #: The row of the ranges for a recipe that was not measured.
 NEW = "new"
@@ -132,6 +133,8 @@ def memory_run(row: Row) -> MemoryRun:
     )
     quantity = quantity_of(row, recipe)
     unit = GB if re.search(r"unit=gb\b", notes) else GIB
+    if not is_known(row):
+        run = replace(run, assumed=(*run.assumed, f"framework taken as {recipe.label}"))
     assumed = (*run.assumed, f"{quantity} memory in {'GB' if unit == GB else 'GiB'}")
     return MemoryRun(setting=held_sequence(row, setting), memory=memory, quantity=quantity, unit=unit, assumed=assumed)
 
