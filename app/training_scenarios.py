@@ -233,6 +233,11 @@ def check_method(raw: Mapping[str, object], values: Mapping[str, Any]) -> None:
             )
 
 
+def model_of(inputs: Mapping[str, object]) -> Model:
+    """The model that logged inputs name or describe."""
+    return question(inputs)[0].model
+
+
 def question(raw: Mapping[str, object], *, model: Model | None = None) -> tuple[Question, dict[str, Any]]:
     """What raw names and values ask, and the inputs to log. Raises InvalidInput."""
     check_names(raw)
