@@ -92,8 +92,8 @@ def test_lora_on_query_and_value_of_phi_has_as_many_parameters_as_litgpt_prints(
 
 def test_nf4_takes_4_13_bits_with_double_quantisation():
     """QLoRA, arXiv:2305.14314, section 3: scales take 0.127 bits per parameter, 0.5 without double quantisation."""
-    assert NF4_DOUBLE * 8 == pytest.approx(4.127, abs=0.001)
-    assert NF4 * 8 == pytest.approx(4.5)
+    assert pytest.approx(4.127, abs=0.001) == NF4_DOUBLE * 8
+    assert pytest.approx(4.5) == NF4 * 8
 
 
 # --- activations ------------------------------------------------------------------------------------------------
