@@ -12,7 +12,7 @@ import click
 
 from app import catalog, json_text, scoring, text_report, validation
 from app.calculations.errors import InvalidInput
-from app.calibration import fit, folds, left_out, ranges, training
+from app.calibration import fit, folds, left_out, ranges, training, training_memory
 from app.calibration.compiled import CHUNK, Compiled, compile_in_parallel
 from app.calibration.model import Table
 
@@ -53,6 +53,8 @@ def validate(file: Path, output: Path | None, as_json: bool) -> None:
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write the ranges; else they are only shown.")
 @click.option("--efficiency", type=click.Path(path_type=Path), help="Where to write the coefficients.")
 @click.option("--accuracy", type=click.Path(path_type=Path), help="Where to write prediction beside measurement.")
+@click.option("--memory", type=click.Path(path_type=Path), help="Where to write coefficients of training memory.")
+@click.option("--memory-ranges", type=click.Path(path_type=Path), help="Where to write ranges of training memory.")
 @click.option(
     "--leave-out", "left_out_of", multiple=True, type=click.Choice(list(folds.GROUPINGS)), default=("pairs",),
     show_default=True, help="Show the errors of fits that whole groups were left out of (may be repeated).",
@@ -63,6 +65,8 @@ def calibrate(
     output: Path | None,
     efficiency: Path | None,
     accuracy: Path | None,
+    memory: Path | None,
+    memory_ranges: Path | None,
     left_out_of: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -74,6 +78,7 @@ def calibrate(
     kind, rows = rows_to_fit(files)
     if kind == "training":
         calibrate_training(rows, output, efficiency, left_out_of, as_json)
+        calibrate_training_memory(rows, memory_ranges, memory, left_out_of, as_json)
         return
     compiled = compiled_rows(rows)
     fitted = fit.fit(Table(compiled)) if compiled else fit.Fitted(deviations={}, rows={})
@@ -139,6 +144,34 @@ def calibrate_training(
         return
     for name in dict.fromkeys(left_out_of):
         show(text_report.left_out(name, training.judged(runs, errors[name])))
+    show(text_report.ranges(lines))
+
+
+def calibrate_training_memory(
+    rows: list[dict[str, str]],
+    output: Path | None,
+    coefficients: Path | None,
+    left_out_of: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Coefficients and ranges of the memory of training."""
+    peaks = training_memory.compile_rows(rows)
+    if not peaks:
+        return
+    problem = training_memory.Problem(peaks)
+    found, slope = problem.fit()
+    errors = {name: problem.left_out(name, found) for name in {"pairs", "sources", *left_out_of}}
+    lines = training_memory.memory_ranges(peaks, errors["pairs"], errors["sources"])
+    if coefficients is not None:
+        with writable("memory", coefficients):
+            training_memory.write(coefficients, problem, found, slope)
+    if output is not None:
+        with writable("memory_ranges", output):
+            ranges.write(output, lines)
+    if as_json:
+        return
+    for name in dict.fromkeys(left_out_of):
+        show(text_report.left_out(name, training_memory.judged(peaks, errors[name])))
     show(text_report.ranges(lines))
 
 

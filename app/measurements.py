@@ -16,7 +16,7 @@ from app.calculations.parallelism import Layout
 from app.prediction import Prediction, Row
 from app.scenarios import serving_scenario
 from app.serving_measurements import precision, predict_serving, weight_precision, whole
-from app.training_prediction import predict_training_speed
+from app.training_prediction import predict_training
 
 MEGABYTE = 1e6
 
@@ -153,7 +153,7 @@ def predict_eager(row: Row) -> Iterator[Prediction]:
 
 PREDICTORS: Mapping[str, Callable[[Row], Iterator[Prediction]]] = {
     "serving": predict_serving,
-    "training": predict_training_speed,
+    "training": predict_training,
     "eager": predict_eager,
     "kv-capacity": predict_kv_capacity,
     "breakdown": predict_breakdown,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -20,9 +21,17 @@ from app.units import GB_PER_SECOND, GIB
 
 EFFICIENCY = catalog.DATA / "training_efficiency.csv"
 RANGES = catalog.DATA / "training_ranges.csv"
+MEMORY = catalog.DATA / "training_memory.csv"
+MEMORY_RANGES = catalog.DATA / "training_memory_ranges.csv"
 #: Columns of training_efficiency.csv, written by `python -m app calibrate`.
 EFFICIENCY_COLUMNS = (
     "level", "key", "coefficient", "deviation", "factor", "spread", "standard_error", "runs",
+)  # fmt: skip
+
+#: Columns of training_memory.csv, written by the same. spread: how far (in ln) a value may lie from what is expected;
+#: standard_error in ln, too.
+MEMORY_COLUMNS = (
+    "recipe", "coefficient", "value", "unit", "expected", "spread", "standard_error", "rows",
 )  # fmt: skip
 
 
@@ -89,11 +98,34 @@ def optimizers() -> Mapping[str, Optimizer]:
 
 
 @cache
-def recipes() -> Mapping[str, Recipe]:
-    """How frameworks use memory, by name; sizes in GiB become bytes."""
+def expected_recipes() -> Mapping[str, Recipe]:
+    """How frameworks are expected to use memory, by name; sizes in GiB become bytes."""
     found = {}
     for name, one in tables("training_memory.toml").items():
         in_bytes = {key.replace("_gib", "_bytes"): value * GIB for key, value in one.items() if key.endswith("_gib")}
         plain = {key: value for key, value in one.items() if not key.endswith("_gib")}
         found[name] = Recipe(name=name, **plain, **in_bytes)
     return MappingProxyType(found)
+
+
+@cache
+def recipes() -> Mapping[str, Recipe]:
+    """The same with the coefficients that were measured."""
+    measured: dict[str, dict[str, Any]] = {}
+    if MEMORY.exists():
+        for row in catalog.rows(MEMORY, MEMORY_COLUMNS):
+            measured.setdefault(row["recipe"], {})[row["coefficient"]] = float(row["value"])
+    expected = expected_recipes()
+    return MappingProxyType({name: replace(one, **measured.get(name, {})) for name, one in expected.items()})
+
+
+@cache
+def measured_recipes() -> frozenset[str]:
+    """Recipes whose coefficients were measured."""
+    return frozenset(row["recipe"] for row in catalog.rows(MEMORY, MEMORY_COLUMNS)) if MEMORY.exists() else frozenset()
+
+
+@cache
+def memory_spreads() -> Spreads:
+    """How far measured peaks of memory lay from predictions, by kind of run and recipe."""
+    return catalog.read_spreads(MEMORY_RANGES)

@@ -12,11 +12,15 @@ from app.calculations.training.optimizer import Optimizer
 from app.calculations.training.recipe import Adapter, Recipe
 from app.calculations.training.setting import Setting
 from app.calculations.training.states import StateFormats
+from app.calculations.uncertainty import ANY, Spread
 from app.prediction import Prediction, Row
-from app.training_measurements import notes_of, run_of, year
+from app.training_measurements import is_known, notes_of, run_of, year
 from app.units import GIB
 
+MEMORY_METRIC = "peak_memory_gb"
 GB = 1e9
+#: The row of the ranges for a recipe that was not measured.
+NEW = "new"
 #: Framework as tables name it -> recipe (the first that matches); else that of its stack.
 RECIPES = (
     (r"litgpt|lit-gpt", "litgpt"), (r"torchtune", "torchtune"), (r"trl|hugging|peft|axolotl|unsloth", "huggingface"),
@@ -129,6 +133,8 @@ def memory_run(row: Row) -> MemoryRun:
     )
     quantity = quantity_of(row, recipe)
     unit = GB if re.search(r"unit=gb\b", notes) else GIB
+    if not is_known(row):
+        run = replace(run, assumed=(*run.assumed, f"framework taken as {recipe.label}"))
     assumed = (*run.assumed, f"{quantity} memory in {'GB' if unit == GB else 'GiB'}")
     return MemoryRun(setting=held_sequence(row, setting), memory=memory, quantity=quantity, unit=unit, assumed=assumed)
 
@@ -143,9 +149,23 @@ def formats_of(recipe: Recipe, s: Setting, gradient: str, double: bool) -> State
 
 def predict_training_memory(row: Row) -> Iterator[Prediction]:
     """Peak memory of a GPU in the unit and the quantity of the row's source."""
-    base = Prediction(
-        id=row["id"], source=row.get("source", ""), metric=row["metric"], measured=float(row["value"])
-    )
+    base = Prediction(id=row["id"], source=row.get("source", ""), metric=row["metric"], measured=float(row["value"]))
     run = memory_run(row)
     value = run.predicted().reported(run.quantity) / run.unit
-    yield replace(base, predicted=value, reason="; ".join(run.assumed))
+    spread = spread_of(run, known=is_known(row))
+    low, high = spread.around(value) if spread else (None, None)
+    yield replace(base, predicted=value, low=low, high=high, reason="; ".join(run.assumed))
+
+
+def kind(run: MemoryRun) -> str:
+    """Runs whose errors are alike: fine-tuning of adapters, or all weights."""
+    return "full" if run.setting.trains_weights else "adapters"
+
+
+def spread_of(run: MemoryRun, *, known: bool = True) -> Spread | None:
+    """How far measured peaks of such runs lay from predictions; None where nothing was measured."""
+    spreads = training_catalog.memory_spreads()
+    recipe, own = run.memory.recipe.name, kind(run)
+    if not known or recipe not in training_catalog.measured_recipes():
+        return spreads.get((own, NEW))
+    return spreads.get((own, recipe)) or spreads.get((own, ANY))

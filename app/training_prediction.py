@@ -1,4 +1,4 @@
-"""Rows of training tables -> predicted speed with its range."""
+"""Rows of training tables -> predicted speed or memory with its range."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from app import training_catalog
 from app.calculations.training.speed import spread_of, time_of
 from app.prediction import Prediction, Row
 from app.training_measurements import SPEEDS, is_known, run_of, speed
+from app.training_memory_measurements import MEMORY_METRIC, predict_training_memory
+
+
+def predict_training(row: Row) -> Iterator[Prediction]:
+    """Speed or peak memory, whichever the row measured."""
+    return predict_training_memory(row) if row["metric"] == MEMORY_METRIC else predict_training_speed(row)
 
 
 def predict_training_speed(row: Row) -> Iterator[Prediction]:

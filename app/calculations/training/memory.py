@@ -1,7 +1,7 @@
 """Memory of a GPU at its peak, by term: states, gathered buffers, activations in flight, logits, what lies beside.
 
-    peak = max over stages of max(states + gathered + activations + logits, states + optimizer's step)
-    reserved = (1 + slack) x peak            process = reserved + context and communicators
+peak = max over stages of max(states + gathered + activations + logits, states + optimizer's step)
+reserved = (1 + slack) x peak            process = reserved + context and communicators
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ class MemorySetting:
     offload: str = "none"
     optimizer_in_backward: bool = False
     expert_imbalance: float = 1.0
-    hsdp_gpus: int = 8
     #: Full recomputation: layers per kept input, and how many layers of a stage it covers (None: all).
     recompute_group: int = 1
     recompute_layers: int | None = None
@@ -183,7 +182,7 @@ def stage_memory(s: Setting, m: MemorySetting, index: int, stage: Stage) -> Memo
         in_flight=copies,
         states=states(
             s, stage, m.recipe, m.formats, m.optimizer, m.adapter,
-            hsdp_gpus=m.hsdp_gpus, offload=m.offload, in_backward=m.optimizer_in_backward,
+            offload=m.offload, in_backward=m.optimizer_in_backward,
         ),
         activations=stage_activations(s, m, stage, copies),
         logits=logit_bytes(s, m, stage),

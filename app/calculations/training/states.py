@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from app.calculations.tensor import Tensor
 from app.calculations.training.optimizer import Optimizer
@@ -44,7 +44,7 @@ class States:
     @property
     def resident(self) -> float:
         """All that stays from step to step."""
-        return sum(getattr(self, one.name) for one in fields(self) if one.name not in ("gathered", "step"))
+        return self.weights + self.master_weights + self.gradients + self.optimizer + self.adapters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +110,9 @@ def held(s: Setting, stage: Stage, *, unties: bool = False) -> Iterator[Held]:
         yield Held(Tensor("lm_head", "lm_head", table.shape, "linear"), table.params_per_rank(s.tp), s.dp * s.cp)
 
 
-def shards(s: Setting, replicas: int, hsdp_gpus: int) -> tuple[int, int, int]:
+def shards(s: Setting, replicas: int) -> tuple[int, int, int]:
     """Over how many GPUs weights, gradients and optimizer states of a tensor with `replicas` copies are dealt."""
-    group = max(min(hsdp_gpus, replicas), 1) if s.sharding == "hsdp" else replicas
+    group = max(min(s.hsdp_gpus, replicas), 1) if s.sharding == "hsdp" else replicas
     match s.sharding:
         case "zero1":
             return 1, 1, replicas
@@ -144,7 +144,6 @@ def states(
     optimizer: Optimizer,
     adapter: Adapter | None,
     *,
-    hsdp_gpus: int = 8,
     offload: str = "",
     in_backward: bool = False,
 ) -> States:
@@ -152,7 +151,7 @@ def states(
     weights = master = gradients = moments = adapters = step = 0.0
     trained = s.method == "full"
     for one in held(s, stage, unties=recipe.unties):
-        over_w, over_g, over_o = shards(s, one.replicas, hsdp_gpus)
+        over_w, over_g, over_o = shards(s, one.replicas)
         if not trained:
             quantized = formats.quantized if one.tensor.kind == "linear" and one.tensor.group != "lm_head" else None
             weights += one.elements * (quantized or WIDE) / over_w
@@ -206,7 +205,9 @@ def gathered(s: Setting, stage: Stage, recipe: Recipe, formats: StateFormats, tr
              for t in layer.all_tensors()), count)
         for layer, count in stage.layers(s.model)
     ]  # fmt: skip
-    ends = [one.elements for one in held(s, stage, unties=recipe.unties) if one.tensor.group in ("embedding", "lm_head")]
+    ends = [
+        one.elements for one in held(s, stage, unties=recipe.unties) if one.tensor.group in ("embedding", "lm_head")
+    ]
     root = (max if recipe.shards_ends and ends else sum)(ends)
     largest = max((size for size, _ in layers), default=0.0)
     if s.pp > 1:
