@@ -56,11 +56,11 @@ class TrainingInputs:
         group="batch", kind="integer", label="Sequence length", default=8192, minimum=1, maximum=100_000_000,
         unit="tokens", help="Tokens of one training sequence.")
     micro_batch_size: Any = declared(
-        group="batch", kind="integer", label="Micro-batch", default=1, minimum=1, maximum=1_000_000, unit="sequences",
-        help="Sequences that a data-parallel replica runs at once.")
+        group="batch", kind="integer", label="Micro-batch", minimum=1, maximum=1_000_000, unit="sequences",
+        placeholder="automatic", help="Sequences that a data-parallel replica runs at once.")
     global_batch_size: Any = declared(
         group="batch", kind="integer", label="Global batch", minimum=1, maximum=100_000_000, unit="sequences",
-        placeholder="one micro-batch per replica", help="Sequences of one optimizer step, over all replicas.")
+        placeholder="about 4M tokens", help="Sequences of one optimizer step, over all replicas. Adapters: 64k tokens.")
     document_tokens: Any = declared(
         group="batch", kind="integer", label="Packed samples", minimum=1, maximum=100_000_000, unit="tokens",
         placeholder="one per sequence",

@@ -40,7 +40,7 @@ class Setting:
     #: none, selective or full; `recomputed` replaces what the framework understands by selective.
     activation_recompute: str = "none"
     recomputed: tuple[float, float] | None = None
-    #: full, lora or qlora.
+    #: full, lora, dora, qlora or adapter.
     method: str = "full"
     sequence_parallel: bool = True
     #: Mean length of samples packed into a sequence, whose tokens do not see each other; None: one document.
@@ -49,7 +49,8 @@ class Setting:
     multi_token: int = 0
     #: Routing without fixed shapes: the host waits for token counts.
     dropless: bool = False
-    #: "": nothing, "paged": optimizer states that do not fit, "all": optimizer and weights in host memory.
+    #: In host memory: "" nothing, "paged" optimizer states that do not fit, "optimizer", "all" optimizer and weights, or
+    #: "activations".
     offload: str = ""
     #: Bytes of optimizer state per parameter (AdamW: 8).
     state_bytes: float = 8.0

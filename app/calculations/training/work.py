@@ -178,7 +178,7 @@ def hybrid_seconds(s: Setting, moved: float, gradients: float) -> tuple[float, f
 
 
 def offload_seconds(s: Setting, optimized: float, held: float) -> float:
-    """Seconds per step over the host link: paged states that do not fit, or weights and optimizer offloaded."""
+    """Seconds per step over the host link: paged states that do not fit, or what is offloaded."""
     rate = s.links.host_link_bytes_per_second
     states = optimized * s.state_bytes
     if s.offload == "paged":
@@ -188,4 +188,19 @@ def offload_seconds(s: Setting, optimized: float, held: float) -> float:
     if s.offload == "all":
         gathers = 2 * micro_batches(s.global_batch_size, s.micro_batch_size, s.dp) * WIDE_BYTES
         return (gathers + s.links.offloaded_step_bytes) * optimized / rate
+    if s.offload == "optimizer":
+        return s.links.offloaded_step_bytes * optimized / rate
+    if s.offload == "activations":
+        return offloaded_activation_bytes(s) / rate
     return 0.0
+
+
+def offloaded_activation_bytes(s: Setting) -> float:
+    """Bytes of activations over the host link in a step, to the host and back, none of it hidden.
+
+    A layer keeps its input with full recomputation, else about 34 bytes per token and element of its width
+    (Korthikanti et al., arXiv:2205.05198, section 4.1).
+    """
+    per_element = WIDE_BYTES if s.activation_recompute == "full" else 34
+    tokens = s.global_batch_size * s.seq_len / (s.dp * s.cp)
+    return 2 * tokens * per_element * s.model.hidden_size * s.model.num_layers / (s.pp * s.tp)
