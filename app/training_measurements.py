@@ -20,7 +20,7 @@ from app.calculations.huggingface import read_config
 from app.calculations.training.flops import CONVENTIONS, Convention, flops_per_token
 from app.calculations.training.setting import Setting
 from app.calculations.training.stack import Stack
-from app.calculations.training.work import peak
+from app.calculations.training.work import PEAKS, peak
 
 Row = Mapping[str, str]
 
@@ -162,6 +162,19 @@ def network_gb_s(row: Row) -> float | None:
         return float(found.group(1)) / 8 / 8
     # Jean Zay: Omni-Path, four 100 Gb/s adapters for four V100 or eight A100.
     return 12.5 if "jean zay" in notes else None
+
+
+def precision_of(row: Row) -> str:
+    """The format of products. Raises InvalidInput for one that training does not use."""
+    name = (row.get("precision") or "bf16").lower()
+    if name not in PEAKS:
+        raise InvalidInput("precision", f"Precision {name!r} is not one of training.", ", ".join(PEAKS))
+    return name
+
+
+def cluster_of(row: Row) -> str:
+    """BigScience's runs were on Jean Zay, whose tensor-parallel sums took twice as long as others'."""
+    return "jean-zay" if row.get("source") == "bigscience" or "jean zay" in notes_of(row) else ""
 
 
 def offload_of(row: Row) -> str:
@@ -331,7 +344,7 @@ def run_of(row: Row) -> Run:
         ep=cut.ep,
         dp=cut.dp,
         sharding=row.get("sharding") or ("fsdp-full" if stack.name == "maxtext" else "zero1"),
-        precision=row.get("precision") or "bf16",
+        precision=precision_of(row),
         activation_recompute=recompute,
         recomputed=recomputed(row),
         method=method_of(row),
@@ -345,6 +358,7 @@ def run_of(row: Row) -> Run:
         asynchronous_tp=asynchronous_tp(row),
         compiled=compiled(row, stack),
         rowwise=rowwise(row),
+        cluster=cluster_of(row),
     )
     return Run(
         setting=setting,

@@ -89,7 +89,7 @@ def measured(row: Mapping[str, str], run: Run) -> Measured:
         gpu=s.gpu.slug,
         configuration=repr((row["source"], s.model.name, s.gpu.slug, shape, how)),
         kind=kind(s),
-        framework=s.stack.name,
+        framework=s.stack.family,
         work=work(s),
         levels=levels(s),
         seconds=step_seconds(row["metric"], float(row["value"]), run),

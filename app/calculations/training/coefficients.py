@@ -91,7 +91,7 @@ class TrainingEfficiency:
 
 
 def framework_on_generation(setting: Setting) -> Level:
-    return "framework on generation", f"{setting.stack.name} {setting.gpu.architecture}"
+    return "framework on generation", f"{setting.stack.family} {setting.gpu.architecture}"
 
 
 def levels(setting: Setting) -> tuple[Level, ...]:
@@ -106,7 +106,7 @@ def levels(setting: Setting) -> tuple[Level, ...]:
         ("gpu and format", f"{gpu.slug} {number}"),
         ("kernel", stack.attention),
         ("kernel on generation", f"{stack.attention} {gpu.architecture}"),
-        ("framework", stack.name),
+        ("framework", stack.family),
         framework_on_generation(setting),
     ]
     if gpu.domain_gpus == 1:
@@ -122,4 +122,6 @@ def levels(setting: Setting) -> tuple[Level, ...]:
         found.append(("tensor parallel", "asynchronous"))
     if setting.rowwise:
         found.append(("recipe", "rowwise"))
+    if setting.cluster:
+        found.append(("cluster", setting.cluster))
     return tuple(found)

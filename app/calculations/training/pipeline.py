@@ -8,8 +8,8 @@ from app.calculations.arrays import Numbers
 
 
 def micro_batches(global_batch_size: int, micro_batch_size: int, dp: int) -> int:
-    """Micro-batches that one replica runs per step."""
-    return global_batch_size // (micro_batch_size * dp)
+    """Micro-batches that one replica runs per step, the last one perhaps smaller."""
+    return ceil(global_batch_size / (micro_batch_size * dp))
 
 
 def bubble_micro_batches(pp: Numbers, vpp: Numbers) -> Numbers:

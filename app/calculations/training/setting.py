@@ -60,6 +60,8 @@ class Setting:
     compiled: bool = True
     #: fp8 with one scale per row instead of per tensor.
     rowwise: bool = False
+    #: A cluster whose links differ from what its parts promise, as measured.
+    cluster: str = ""
 
     @property
     def tokens_per_step(self) -> int:

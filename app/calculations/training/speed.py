@@ -37,7 +37,7 @@ def spread_of(
 
     `known`: it is the framework that runs, not one taken for another.
     """
-    name = setting.stack.name if known and efficiency.knows(setting) else NEW
+    name = setting.stack.family if known and efficiency.knows(setting) else NEW
     own = kind(setting)
     for key in ((own, name), (own, ANY), (ANY, ANY)):
         if key in spreads:

@@ -24,7 +24,14 @@ class Stack:
     reduces_once: bool
     #: Whether 8-bit training gathers 8-bit weights.
     gathers_narrow: bool = False
+    #: The framework whose measurements stand for it: "" itself.
+    like: str = ""
     source: str = ""
+
+    @property
+    def family(self) -> str:
+        """Name under which it is measured."""
+        return self.like or self.name
 
     @property
     def fused_attention(self) -> bool:
