@@ -7,7 +7,8 @@ import pytest
 from app import training_catalog
 from app.calculations.errors import InvalidInput
 from app.measurements import kind, predict
-from app.training_measurements import convention_of, run_of, speed, stack_of, step_seconds
+from app.training_measurements import run_of, speed, step_seconds
+from app.training_notes import convention_of, stack_of
 
 COLUMNS = (
     "id", "source", "source_ref", "source_date", "model", "n_params", "num_layers", "hidden_size", "num_heads",
