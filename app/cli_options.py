@@ -60,7 +60,8 @@ def declared_options(inputs: Mapping[str, Input]) -> Callable[[Callable[..., Non
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for name, declared in reversed(list(inputs.items())):
-            command = click.option(option_name(name), name, metavar=metavar(declared), help=help_text(declared))(command)
+            option = click.option(option_name(name), name, metavar=metavar(declared), help=help_text(declared))
+            command = option(command)
         return command
 
     return decorate

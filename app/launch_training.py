@@ -85,7 +85,7 @@ def accelerate(plan: Plan, model: Model) -> str:
     """Hugging Face accelerate: an FSDP configuration and the command that uses it."""
     refuse("accelerate with FSDP", plan, ("tp", "pp", "ep"))
     strategies = {"hsdp": "HYBRID_SHARD", "fsdp-grad-op": "SHARD_GRAD_OP", "zero2": "SHARD_GRAD_OP", "none": "NO_SHARD"}
-    count, gpus = nodes(plan)
+    count, _ = nodes(plan)
     accumulation = plan["global_batch_size"] // (plan["micro_batch_size"] * plan["dp"])
     mixed = {"fp16": "fp16", "fp8": "fp8", "fp32": "'no'"}.get(plan["precision"], "bf16")
     return f"""# fsdp.yaml

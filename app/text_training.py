@@ -45,7 +45,9 @@ def training(run: Run) -> Iterator[str]:
 
 def layout_text(layout: Mapping[str, Any]) -> str:
     degrees = " ".join(f"{name} {layout[name]}" for name in DEGREES if layout[name] > 1) or "one GPU"
-    rest = f"{layout['sharding']}, micro-batch {layout['micro_batch_size']}, {layout['activation_recompute']} recompute"
+    recompute = layout["activation_recompute"].replace("none", "no")
+    sharding = layout["sharding"].replace("none", "no sharding")
+    rest = f"{sharding}, micro-batch {layout['micro_batch_size']}, {recompute} recompute"
     return f"{layout['framework']}: {degrees}, {rest}"
 
 
@@ -86,7 +88,11 @@ def step(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def whole_run(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    assumed = " (Chinchilla: 20 per active parameter)" if run["tokens_assumed"] else ""
+    assumed = (
+        " (not given; 20 per active parameter are " + formatting.count(run["chinchilla_tokens"]) + ")"
+        if run["tokens_assumed"]
+        else ""
+    )
     yield "Tokens", formatting.count(run["tokens"]) + assumed
     yield "Time", quantity(run["days"], formatting.number, " days")
     yield "GPU hours", quantity(run["gpu_hours"], formatting.count, "")

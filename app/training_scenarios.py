@@ -113,9 +113,7 @@ def unknown(field: str, name: str, known: Mapping[str, object]) -> InvalidInput:
     return InvalidInput(field, f"{field.capitalize()} {name!r} is not known.{hint}", ", ".join(known))
 
 
-def setting(
-    values: Mapping[str, Any], model: Model, gpu: Gpu, recipe: Recipe, optimizer: Optimizer
-) -> Setting:
+def setting(values: Mapping[str, Any], model: Model, gpu: Gpu, recipe: Recipe, optimizer: Optimizer) -> Setting:
     """What the step's time depends on."""
     offload = "paged" if optimizer.paged else values["offload"]
     return Setting(
@@ -141,9 +139,7 @@ def setting(
     )
 
 
-def memory_setting(
-    values: Mapping[str, Any], s: Setting, recipe: Recipe, optimizer: Optimizer
-) -> MemorySetting:
+def memory_setting(values: Mapping[str, Any], s: Setting, recipe: Recipe, optimizer: Optimizer) -> MemorySetting:
     """What the memory depends on beside."""
     adapter = None
     if not s.trains_weights:
@@ -261,5 +257,3 @@ def question(raw: Mapping[str, object], *, model: Model | None = None) -> tuple[
     values["global_batch_size"] = values["global_batch_size"] or usual_batch(values)
     logged["global_batch_size"] = values["global_batch_size"]
     return Question(values, model, gpu), {name: value for name, value in logged.items() if value is not None}
-
-

@@ -27,7 +27,7 @@ class Recipe:
     #: Bytes per element that a norm keeps: its input (and what else its kernels keep), with frozen and trained weight.
     norm_bytes: float
     trained_norm_bytes: float
-    #: 16-bit elements kept per element of a gated MLP's width (gate, up, activation), the product apart; of a plain one.
+    #: 16-bit elements kept per element of a gated MLP's width (gate, up, activation), without the product; plain.
     gated_copies: float
     plain_copies: float
     #: Whether keys and values are copied to all heads before attention.

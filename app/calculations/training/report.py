@@ -8,16 +8,20 @@ from typing import Any
 
 from app.calculations.report import Quantity, quantity
 from app.calculations.training import run as totals
-from app.calculations.training.memory import Memory
 from app.calculations.training.scenario import TrainingScenario
 from app.calculations.training.search import GIB, Candidate, Choice, reason, remedies
 from app.calculations.training.speed import Quantity as Ranged
 from app.calculations.training.speed import Speed, speed
+from app.calculations.training.states import adapter_params
 from app.calculations.uncertainty import ANY, Spread
 
 #: The row of the ranges for frameworks that were not measured.
 NEW = "new"
 TERA = 1e12
+#: Tokens of a run that trains adapters, where they are not given.
+ADAPTER_TOKENS = 1e8
+#: Share of the memory beyond which an answer warns.
+TIGHT = 0.95
 #: Layouts that an answer lists.
 LISTED = 12
 
@@ -53,7 +57,7 @@ def results(candidates: Sequence[Candidate], make: Callable[[Choice], TrainingSc
         "run": run_results(best, found),
         "layouts": [row(one, best) for one in candidates[:LISTED]],
         "remedies": [remedy(label, one) for label, one in changes],
-        "warnings": warnings(scenario),
+        "warnings": warnings(best),
     }
 
 
@@ -85,8 +89,7 @@ def memory_results(one: Candidate) -> dict[str, Any]:
         "peak_memory_gb": quantity(memory.process / GIB, memory_spread(scenario)),
         "peak_memory_quantity": "process, GiB",
         "peak_memory_gib": gibs,
-        "memory_bytes_per_gpu": terms
-        | {"total": round(memory.process), "capacity": round(scenario.capacity_bytes)},
+        "memory_bytes_per_gpu": terms | {"total": round(memory.process), "capacity": round(scenario.capacity_bytes)},
         "activation_terms": {name: round(size) for name, size in memory.activations.items()},
         "fullest_stage": {"stage": memory.stage, "micro_batches_in_flight": memory.in_flight},
     }
@@ -94,18 +97,13 @@ def memory_results(one: Candidate) -> dict[str, Any]:
 
 def trained_params(scenario: TrainingScenario) -> float:
     """Parameters with gradients, whole model."""
-    s, m = scenario.setting, scenario.memory
-    if m.adapter is None:
-        return float(s.model.total_params)
-    return adapter_params_of_model(s.model, m.adapter)
-
-
-def adapter_params_of_model(model: Any, adapter: Any) -> float:
-    from app.calculations.training.states import adapter_params
-
+    model, adapter = scenario.setting.model, scenario.memory.adapter
+    if adapter is None:
+        return float(model.total_params)
     if adapter.kind == "adapter":
         return float(sum(2 * adapter.rank * model.hidden_size * len(layer.blocks) for layer in model.layers))
-    return sum(count * adapter_params(t, adapter, 1) for layer, count in model.layer_counts for t in layer.all_tensors())
+    tensors = [(t, count) for layer, count in model.layer_counts for t in layer.all_tensors()]
+    return sum(count * adapter_params(tensor, adapter, 1) for tensor, count in tensors)
 
 
 def verdict(best: Candidate, found: Speed, changes: Sequence[tuple[str, Candidate]]) -> str:
@@ -151,7 +149,7 @@ def run_results(best: Candidate, found: Speed) -> dict[str, Any]:
     s, run = scenario.setting, scenario.run
     params = s.model.active_params
     optimal = totals.optimal_tokens(params)
-    tokens = run.tokens or optimal
+    tokens = run.tokens or (optimal if s.trains_weights else ADAPTER_TOKENS)
     tdp = s.gpu.tdp_watts
     watts = None if tdp is None else totals.step_watts(found.time, tdp, scenario.hardware.power)
 
@@ -208,22 +206,24 @@ def budget_results(scenario: TrainingScenario, run: totals.RunTotals, params: in
     }
 
 
-def warnings(scenario: TrainingScenario) -> list[str]:
+def warnings(best: Candidate) -> list[str]:
     """What an expert would ask about."""
+    scenario = best.scenario
     s, m = scenario.setting, scenario.memory
     found = [*s.model.warnings]
+    if best.fits and best.memory.process > TIGHT * scenario.capacity_bytes:
+        found.append("It fits by less than 5 % of the memory, which is less than the prediction may err.")
     if s.sharding not in ("none",) and s.dp * s.cp == 1:
         found.append(f"{s.sharding} shards over data-parallel GPUs, and there is one: nothing is sharded.")
     if s.tp > s.links.domain_gpus:
-        found.append(f"Tensor parallel {s.tp} leaves the fast domain of {s.links.domain_gpus} GPUs: its sums cross the network.")
-    if s.num_gpus > 8 and s.num_gpus % 8:
-        found.append(f"{s.num_gpus} GPUs do not fill nodes of eight.")
+        found.append(
+            f"Tensor parallel {s.tp} leaves the fast domain of {s.links.domain_gpus} GPUs: its sums cross the network."
+        )
+    node = scenario.hardware.node_gpus
+    if s.num_gpus > node and s.num_gpus % node:
+        found.append(f"{s.num_gpus} GPUs do not fill nodes of {node}.")
     if not scenario.measured_memory:
         found.append(f"Memory under {m.recipe.label} was not measured: the range is that of unknown frameworks.")
     if s.seq_len > (s.model.max_position or s.seq_len):
         found.append(f"{s.seq_len:,} tokens are more than the {s.model.max_position:,} positions of {s.model.name}.")
     return found
-
-
-def memory_of(candidate: Candidate) -> Memory:
-    return candidate.memory

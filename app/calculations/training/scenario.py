@@ -149,18 +149,7 @@ def check_precision(s: Setting) -> None:
 
 
 def check_memory(s: Setting, m: MemorySetting) -> None:
-    """Recomputation, adapters and offload that mean something."""
-    if s.activation_recompute != "full":
-        for name, value, default in (
-            ("recompute_layers", m.recompute_layers, None), ("recompute_group", m.recompute_group, 1),
-        ):  # fmt: skip
-            if value != default:
-                raise InvalidInput(
-                    name,
-                    f"{name.replace('_', ' ').capitalize()} {value}: counts only with full recompute, and it is "
-                    f"{s.activation_recompute}.",
-                    "activation_recompute full, or leave it out",
-                )
+    """Ranks and groups that mean something."""
     if m.adapter and m.adapter.rank > s.model.hidden_size:
         raise InvalidInput(
             "lora_rank",

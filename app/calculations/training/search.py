@@ -90,9 +90,14 @@ def expert_choices(model: Model, group: int) -> list[int]:
     return sorted({*legal[-EXPERT_GROUPS:], 1})
 
 
+#: Frameworks that cut the layers into stages, and those that cut matrices.
+STAGING = ("megatron", "megatron-2021", "megatron-deepspeed", "oneflow")
+CUTTING = (*STAGING, "torchtitan")
+
+
 def shardings(framework: str, trains_weights: bool) -> list[str]:
     """What the framework shards by."""
-    if framework in ("megatron", "megatron-2021", "megatron-deepspeed", "oneflow"):
+    if framework in STAGING:
         return ["zero1"]
     if framework == "deepspeed":
         return ["zero1", "zero2", "zero3"]
@@ -103,31 +108,36 @@ def frameworks(method: str) -> list[str]:
     return ["megatron", "torchtitan"] if method == "full" else ["torchtune"]
 
 
-def choices(
-    model: Model, num_gpus: int, domain: int, fixed: Choice, *, method: str, offered: Iterable[str] | None = None
-) -> Iterator[dict[str, Any]]:
+def recomputes(framework: str) -> list[str]:
+    return [one for one in RECOMPUTE if one != "selective" or framework not in NOTHING_SELECTIVE]
+
+
+def choices(model: Model, num_gpus: int, domain: int, fixed: Choice, *, method: str) -> Iterator[dict[str, Any]]:
     """Combinations of CHOICES that keep `fixed` (name -> value; what is missing or None is free)."""
 
     def of(name: str, free: Iterable[Any]) -> list[Any]:
         return [fixed[name]] if fixed.get(name) is not None else list(free)
 
-    for framework in of("framework", offered or frameworks(method)):
-        cuts = framework in ("megatron", "megatron-2021", "megatron-deepspeed", "oneflow", "torchtitan")
-        for tp, cp in product(of("tp", tensor_choices(model, num_gpus, domain) if cuts else [1]), of("cp", [1])):
-            stages = [n for n in divisors(num_gpus // (tp * cp) or 1) if n <= model.num_layers]
-            for pp in of("pp", stages if framework != "torchtitan" and cuts else [1]):
+    for framework in of("framework", frameworks(method)):
+        tensors = tensor_choices(model, num_gpus, domain) if framework in CUTTING else [1]
+        for tp, cp in product(of("tp", tensors), of("cp", [1])):
+            for pp in of("pp", stage_choices(model, num_gpus // (tp * cp)) if framework in STAGING else [1]):
                 dp = fixed.get("dp") or max(num_gpus // (tp * cp * pp), 1)
-                for ep in of("ep", expert_choices(model, tp * cp * dp)):
-                    rest = product(
-                        of("vpp", chunk_choices(model.num_layers, pp)),
-                        of("sharding", shardings(framework, method == "full") if dp * cp > 1 else ["none"]),
-                        of("micro_batch_size", MICRO_BATCHES),
-                        of("activation_recompute", RECOMPUTE if framework not in NOTHING_SELECTIVE else ("none", "full")),
-                    )
-                    for vpp, sharding, micro, recompute in rest:
-                        yield dict(
-                            zip(CHOICES, (framework, tp, pp, vpp, cp, ep, dp, sharding, micro, recompute), strict=True)
-                        )
+                rest = product(
+                    of("ep", expert_choices(model, tp * cp * dp)),
+                    of("vpp", chunk_choices(model.num_layers, pp)),
+                    of("sharding", shardings(framework, method == "full") if dp * cp > 1 else ["none"]),
+                    of("micro_batch_size", MICRO_BATCHES),
+                    of("activation_recompute", recomputes(framework)),
+                )
+                for ep, vpp, sharding, micro, recompute in rest:
+                    values = (framework, tp, pp, vpp, cp, ep, dp, sharding, micro, recompute)
+                    yield dict(zip(CHOICES, values, strict=True))
+
+
+def stage_choices(model: Model, gpus: int) -> list[int]:
+    """Pipeline stages: what divides the GPUs, at most one per layer."""
+    return [n for n in divisors(max(gpus, 1)) if n <= model.num_layers]
 
 
 def chunk_choices(layers: int, pp: int) -> list[int]:
@@ -224,11 +234,14 @@ def changes(one: Candidate) -> Iterator[tuple[str, dict[str, Any]]]:
     elif s.method == "lora":
         yield "QLoRA", {"method": "qlora"}
     for times in (2, 4, 8):
-        yield f"{times * s.num_gpus} GPUs", {
-            "num_gpus": times * s.num_gpus,
-            "dp": times * s.dp,
-            "global_batch_size": times * s.global_batch_size,
-        }
+        yield (
+            f"{times * s.num_gpus} GPUs",
+            {
+                "num_gpus": times * s.num_gpus,
+                "dp": times * s.dp,
+                "global_batch_size": times * s.global_batch_size,
+            },
+        )
 
 
 def remedies(one: Candidate, make: Callable[[Choice], TrainingScenario], most: int = 4) -> list[tuple[str, Candidate]]:

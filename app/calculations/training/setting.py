@@ -49,8 +49,8 @@ class Setting:
     multi_token: int = 0
     #: Routing without fixed shapes: the host waits for token counts.
     dropless: bool = False
-    #: In host memory: "" nothing, "paged" optimizer states that do not fit, "optimizer", "all" optimizer and weights, or
-    #: "activations".
+    #: In host memory: "" nothing, "paged" optimizer states that do not fit, "optimizer", "activations", or "all" of
+    #: optimizer and weights.
     offload: str = ""
     #: Bytes of optimizer state per parameter (AdamW: 8).
     state_bytes: float = 8.0
