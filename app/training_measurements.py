@@ -1,14 +1,13 @@
 """Rows of training tables -> what was run, and what had to be assumed.
 
-What a source says only in its notes is read here: asynchronous tensor parallelism, the recipe of 8-bit training,
-packing, offload, networks. What it does not say takes the framework's default, and `Run.assumed` says so.
+What the source does not say takes the framework's default; a layout that it leaves open is the fastest that fits.
+`Run.assumed` says so.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app import catalog, training_catalog
@@ -17,35 +16,43 @@ from app.calculations.accelerator import Gpu
 from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
-from app.calculations.training.flops import CONVENTIONS, Convention, flops_per_token
+from app.calculations.parallelism import divides_heads, divisors
+from app.calculations.training.flops import flops_per_token
+from app.calculations.training.memory import MemorySetting, peak_memory
+from app.calculations.training.recipe import Adapter
 from app.calculations.training.setting import Setting
+from app.calculations.training.speed import time_of
 from app.calculations.training.stack import Stack
-from app.calculations.training.work import PEAKS, peak
-
-Row = Mapping[str, str]
-
-#: Framework as tables name it -> stack (the first that matches).
-STACKS = (
-    (r"torchtitan|fsdp2|fms", "torchtitan"),
-    (r"llm-foundry|composer", "llm-foundry"),
-    (r"torchtune|litgpt|trl|hugging|peft|axolotl|unsloth", "torchtune"),
-    (r"maxtext|jax|paxml", "maxtext"),
-    (r"oneflow", "oneflow"),
-    (r"megatron-deepspeed", "megatron-deepspeed"),
-    (r"deepspeed|zero", "deepspeed"),
-    (r"megatron|nemo|bridge|megascale|fsdp\+tp", "megatron"),
-    (r"fsdp|pytorch", "torchtitan"),
+from app.calculations.training.states import StateFormats
+from app.calculations.training.work import peak
+from app.training_notes import (
+    Row,
+    asynchronous_tp,
+    cluster_of,
+    compiled,
+    convention_of,
+    method_of,
+    network_gb_s,
+    notes_of,
+    offload_of,
+    packed_tokens,
+    precision_of,
+    recomputed,
+    rowwise,
+    sequence_parallel,
+    stack_of,
+    whole,
+    year,
 )
-#: Megatron-LM before FlashAttention and Transformer Engine, as a year.
-MEGATRON_2021_UNTIL = 2022.7
+
 #: Newest Megatron release measured, to which software age counts, and the most years that count.
 NEWEST_RELEASE, OLDEST_YEARS = 2026.6, 3.0
-#: Mean length of the samples that fine-tuning packs into a sequence (SQuAD, Alpaca).
-SAMPLE_TOKENS = 256
 #: Parameters of a layer over the square of its width, attention and plain MLP of 4 h.
 PLAIN_LAYER = 12
-#: Bytes per parameter of weights, of weights with gradients, and of what ZeRO-1 shards; memory that they may take.
-WEIGHT_BYTES, STATE_BYTES, OPTIMIZER_BYTES, STATES_SHARE = 2, 6, 12, 0.65
+#: Degrees of tensor parallelism and micro-batches that an open layout may take, and its most expert-parallel GPUs.
+TENSOR_CHOICES, MICRO_BATCHES, MOST_EXPERT_PARALLEL = (1, 2, 4, 8), (1, 2, 4), 64
+#: Adapter where a row does not describe it.
+ADAPTER = Adapter(kind="lora", rank=16, targets="attention")
 #: Metrics -> power of the step time that they follow.
 SPEEDS = {"tokens_per_s_per_gpu": -1, "tflops_per_gpu": -1, "mfu": -1, "hfu": -1, "step_time_s": 1}
 
@@ -59,37 +66,6 @@ class Run:
     open_layout: bool
     #: FLOPs per token as the source counts them; None where the row has no such metric.
     flops_per_token: float | None
-
-
-def whole(text: str | None) -> int | None:
-    return int(float(text)) if text else None
-
-
-def year(row: Row) -> float:
-    """Date of the row as a fraction of years."""
-    number, _, month = (row.get("source_date") or "2025-01").partition("-")
-    return int(number) + (int(month[:2] or 6) - 0.5) / 12
-
-
-def notes_of(row: Row) -> str:
-    return (row.get("notes") or "").lower()
-
-
-def stack_of(row: Row) -> Stack:
-    """The framework of its era; by how the row shards where it is not known."""
-    framework = (row.get("framework") or "").lower()
-    name = next((stack for pattern, stack in STACKS if re.search(pattern, framework)), "")
-    if not name:
-        name = "torchtitan" if (row.get("sharding") or "").startswith("fsdp") else "megatron"
-    if name == "megatron" and year(row) < MEGATRON_2021_UNTIL:
-        name = "megatron-2021"
-    return training_catalog.stacks()[name]
-
-
-def is_known(row: Row) -> bool:
-    """Whether the row's framework is one of those that coefficients are kept for."""
-    framework = (row.get("framework") or "").lower()
-    return any(re.search(pattern, framework) for pattern, _ in STACKS)
 
 
 # --- models -----------------------------------------------------------------------------------------------------
@@ -141,88 +117,6 @@ def described(row: Row) -> tuple[dict[str, Any], tuple[str, ...]]:
     }, tuple(assumed)
 
 
-# --- what the notes say -----------------------------------------------------------------------------------------
-
-
-def method_of(row: Row) -> str:
-    """full, lora or qlora."""
-    found = re.search(r"method=([\w ]+)", notes_of(row))
-    text = found.group(1) if found else notes_of(row)
-    return "qlora" if "qlora" in text else "lora" if re.search(r"\blora\b", text) else "full"
-
-
-def network_gb_s(row: Row) -> float | None:
-    """GB/s per GPU of the cluster's adapters, where the notes say; a node has eight GPUs."""
-    notes = notes_of(row)
-    if found := re.search(r"(\d+)\s*gb/s per gpu", notes):
-        return float(found.group(1)) / 8
-    if found := re.search(r"(\d+)\s*gbps node-node", notes):
-        return float(found.group(1)) / 8 / 8
-    if found := re.search(r"(\d+)gb/s infiniband", notes):
-        return float(found.group(1)) / 8 / 8
-    # Jean Zay: Omni-Path, four 100 Gb/s adapters for four V100 or eight A100.
-    return 12.5 if "jean zay" in notes else None
-
-
-def precision_of(row: Row) -> str:
-    """The format of products. Raises InvalidInput for one that training does not use."""
-    name = (row.get("precision") or "bf16").lower()
-    if name not in PEAKS:
-        raise InvalidInput("precision", f"Precision {name!r} is not one of training.", ", ".join(PEAKS))
-    return name
-
-
-def cluster_of(row: Row) -> str:
-    """BigScience's runs were on Jean Zay, whose tensor-parallel sums took twice as long as others'."""
-    return "jean-zay" if row.get("source") == "bigscience" or "jean zay" in notes_of(row) else ""
-
-
-def offload_of(row: Row) -> str:
-    notes = notes_of(row)
-    if re.search(r"with cpu offload|optimizer cpu offload", notes):
-        return "all"
-    return "paged" if "paged" in notes else ""
-
-
-def recomputed(row: Row) -> tuple[float, float] | None:
-    """Shares of products and attention that selective recomputation repeats, where the notes name modules."""
-    if "selective layer" in notes_of(row):
-        return 0.5, 0.5
-    if found := re.search(r"recompute_modules=([\w+]+)", notes_of(row)):
-        modules = found.group(1).split("+")
-        products = 0.5 if "moe" in modules else 0.3 if "mlp" in modules else 0.0
-        return products, 1.0 if "core_attn" in modules else 0.0
-    return None
-
-
-def packed_tokens(row: Row, stack: Stack) -> int | None:
-    """Length of samples where Megatron packs short ones; torchtune's rows count attention over what they pack."""
-    fine_tuning = re.search(r"\bsft\b|\blora\b|squad", notes_of(row))
-    return SAMPLE_TOKENS if fine_tuning and stack.name == "megatron" else None
-
-
-def sequence_parallel(row: Row, stack: Stack) -> bool:
-    """As the row says, else as software has done since 2022."""
-    said = row.get("sequence_parallel")
-    return said == "1" if said else stack.fused_attention
-
-
-def asynchronous_tp(row: Row) -> bool:
-    notes = notes_of(row)
-    return bool(re.search(r"async ?tp", notes)) and "vanilla" not in notes
-
-
-def rowwise(row: Row) -> bool:
-    return "float8 rowwise" in notes_of(row)
-
-
-def compiled(row: Row, stack: Stack) -> bool:
-    """Whether torch.compile was on: torchtune says where it was, torchtitan where not; others have fused kernels."""
-    if stack.name == "torchtune":
-        return "torch.compile" in notes_of(row)
-    return "no torch.compile" not in notes_of(row)
-
-
 # --- what the row leaves open -----------------------------------------------------------------------------------
 
 
@@ -267,30 +161,54 @@ class Cut:
     assumed: tuple[str, ...] = ()
 
 
-def usual_cut(model: Model, gpu: Gpu, stack: Stack, batch: int, row: Row) -> Cut:
-    """What an operator chooses where the source leaves it open: the least cutting whose states leave room.
+def open_cuts(model: Model, gpu: Gpu, stack: Stack, batch: int, row: Row) -> Iterator[Cut]:
+    """Layouts that an operator would look at where the source leaves it open, least cutting first.
 
-    Fully sharded states need none; experts are dealt over as many GPUs as divide them.
+    Fully sharded states need no cutting; experts are dealt over as many GPUs as divide them.
     """
     gpus, said_pp = int(float(row["num_gpus"])), whole(row.get("pp"))
-    ep = max((n for n in range(1, min(gpus, 64) + 1) if gpus % n == 0 and model.num_experts % n == 0), default=1)
-    ep = ep if model.is_mixture_of_experts else 1
-    groups = model.params_by_group
-    params = model.total_params - groups["expert"] + groups["expert"] / ep
-    tp, pp = 1, said_pp or 1
-    if stack.name != "maxtext" and not (row.get("sharding") or "").startswith(("fsdp", "zero3", "hsdp")):
-        for cut in (n for n in range(1, gpus + 1) if gpus % n == 0 and batch % (gpus // n) == 0):
-            tp = max(n for n in (1, 2, 4, 8) if cut % n == 0 and n <= gpu.domain_gpus)
-            pp = cut // tp
-            per_param = STATE_BYTES + OPTIMIZER_BYTES * cut / gpus if method_of(row) == "full" else WEIGHT_BYTES
-            fits = params / cut * per_param <= STATES_SHARE * gpu.memory_bytes
-            if fits and model.num_layers % pp == 0 and pp == (said_pp or pp):
-                break
-    dp = max(gpus // (tp * pp), 1)
-    vpp = default_chunks(stack, model.num_layers // pp, interleaved=False) if pp > 1 else 1
-    micro = default_micro_batch(stack, batch, dp, pp)
-    said = f"layout tp {tp}, pp {pp}, ep {ep}, dp {dp}, micro-batches of {micro}"
-    return Cut(tp=tp, pp=pp, vpp=vpp, cp=1, ep=min(ep, dp * tp), dp=dp, micro_batch=micro, assumed=(said,))
+    sharded = stack.name == "maxtext" or (row.get("sharding") or "").startswith(("fsdp", "zero3", "hsdp"))
+    tensors = [n for n in TENSOR_CHOICES if gpus % n == 0 and n <= gpu.domain_gpus and divides_heads(model, n)]
+    for tp in [1] if sharded else tensors:
+        stages = [n for n in divisors(gpus // tp) if model.num_layers % n == 0]
+        for pp in [said_pp] if said_pp else [1] if sharded else stages:
+            dp = gpus // (tp * pp)
+            group = [n for n in divisors(dp * tp) if n <= MOST_EXPERT_PARALLEL]
+            ep = max((n for n in group if model.num_experts and model.num_experts % n == 0), default=1)
+            vpp = default_chunks(stack, model.num_layers // pp, interleaved=False) if pp > 1 else 1
+            for micro in [batch // dp] if stack.name == "maxtext" else MICRO_BATCHES:
+                if micro and batch % (micro * dp) == 0:
+                    said = f"layout tp {tp}, pp {pp}, ep {ep}, dp {dp}, micro-batches of {micro}"
+                    yield Cut(tp=tp, pp=pp, vpp=vpp, cp=1, ep=ep, dp=dp, micro_batch=micro, assumed=(said,))
+
+
+def fits(setting: Setting) -> bool:
+    """Whether the run fits into the GPU with the framework's usual formats."""
+    recipe = training_catalog.recipes()[setting.stack.name]
+    memory = MemorySetting(
+        recipe=recipe,
+        formats=StateFormats.of(recipe, sharding=setting.sharding, precision=setting.precision, method=setting.method),
+        optimizer=training_catalog.optimizers()["adamw"],
+        adapter=None if setting.trains_weights else ADAPTER,
+        loss=recipe.default_loss,
+    )
+    return peak_memory(setting, memory).process <= setting.gpu.memory_bytes - catalog.hardware().driver_bytes
+
+
+def best_cut(base: Setting, cuts: list[Cut]) -> Cut:
+    """The fastest of the layouts that fit; where none does, the one that cuts most."""
+    efficiency = training_catalog.efficiency()
+    candidates = [(cut, with_cut(base, cut)) for cut in cuts]
+    able = [(cut, setting) for cut, setting in candidates if base.stack.name == "maxtext" or fits(setting)]
+    if not able:
+        return max(cuts, key=lambda cut: (cut.tp * cut.pp, -cut.micro_batch))
+    return min(able, key=lambda one: float(time_of(one[1], efficiency).total))[0]
+
+
+def with_cut(base: Setting, cut: Cut) -> Setting:
+    return replace(
+        base, tp=cut.tp, pp=cut.pp, vpp=cut.vpp, cp=cut.cp, ep=cut.ep, dp=cut.dp, micro_batch_size=cut.micro_batch
+    )
 
 
 def said_cut(model: Model, stack: Stack, batch: int | None, row: Row) -> Cut:
@@ -312,21 +230,35 @@ def said_cut(model: Model, stack: Stack, batch: int | None, row: Row) -> Cut:
 def run_of(row: Row) -> Run:
     """What the row ran. Raises InvalidInput where the model or the GPU is not known."""
     model, found = model_of(row)
-    gpu, stack, notes = catalog.gpu(row["gpu"]), stack_of(row), notes_of(row)
+    stack = stack_of(row)
     batch = whole(row.get("global_batch_size"))
+    said = said_cut(model, stack, batch, row)
+    batch = batch or said.micro_batch * said.dp * (whole(row.get("grad_accum")) or 1)
+    base = uncut(row, model, stack, batch)
     open_layout = not row.get("tp") or not row.get("pp")
-    cut = usual_cut(model, gpu, stack, batch or 1, row) if open_layout else said_cut(model, stack, batch, row)
-    batch = batch or cut.micro_batch * cut.dp * (whole(row.get("grad_accum")) or 1)
+    cuts = list(open_cuts(model, base.gpu, stack, batch, row)) if open_layout else []
+    cut = best_cut(base, cuts) if cuts else said
     if cut.micro_batch * cut.dp > batch:
         raise InvalidInput(
             "global_batch_size", f"{batch} sequences are fewer than one micro-batch on {cut.dp} replicas."
         )
     assumed = [*found, *cut.assumed]
-    recompute = row.get("activation_recompute") or default_recompute(stack)
     if not row.get("activation_recompute"):
-        assumed.append(f"{recompute} recomputation")
+        assumed.append(f"{base.activation_recompute} recomputation")
+    setting = with_cut(base, cut)
+    return Run(
+        setting=setting,
+        assumed=tuple(assumed),
+        open_layout=open_layout,
+        flops_per_token=counted_flops(row, setting),
+    )
+
+
+def uncut(row: Row, model: Model, stack: Stack, batch: int) -> Setting:
+    """The row's setting but for its layout."""
+    gpu, notes = catalog.gpu(row["gpu"]), notes_of(row)
     is_megatron = stack.name == "megatron"
-    setting = Setting(
+    return Setting(
         model=model,
         gpu=gpu,
         links=training_catalog.links(
@@ -335,17 +267,11 @@ def run_of(row: Row) -> Run:
         stack=stack,
         num_gpus=int(float(row["num_gpus"])),
         seq_len=int(row["seq_len"]),
-        micro_batch_size=cut.micro_batch,
+        micro_batch_size=1,
         global_batch_size=batch,
-        tp=cut.tp,
-        pp=cut.pp,
-        vpp=cut.vpp,
-        cp=cut.cp,
-        ep=cut.ep,
-        dp=cut.dp,
         sharding=row.get("sharding") or ("fsdp-full" if stack.name == "maxtext" else "zero1"),
         precision=precision_of(row),
-        activation_recompute=recompute,
+        activation_recompute=row.get("activation_recompute") or default_recompute(stack),
         recomputed=recomputed(row),
         method=method_of(row),
         sequence_parallel=sequence_parallel(row, stack),
@@ -360,28 +286,9 @@ def run_of(row: Row) -> Run:
         rowwise=rowwise(row),
         cluster=cluster_of(row),
     )
-    return Run(
-        setting=setting,
-        assumed=tuple(assumed),
-        open_layout=open_layout,
-        flops_per_token=counted_flops(row, setting),
-    )
 
 
 # --- metrics ----------------------------------------------------------------------------------------------------
-
-
-def convention_of(row: Row) -> tuple[Convention, bool]:
-    """How the source counts FLOPs, and whether it counts what is recomputed."""
-    notes = notes_of(row)
-    counts = "hardware" in notes.split(";")[0] or row.get("metric") == "hfu"
-    if "including both embeddings" in notes or "n=all params" in notes:
-        return CONVENTIONS["all_params"], counts
-    if re.search(r"8\*n\*tokens|[68]\*1\.3e9\*tokens", notes):
-        return CONVENTIONS["params"], counts
-    if re.search(r"halved|at half|flop_utils", notes) and not re.search(r"full attention|not halved", notes):
-        return CONVENTIONS["causal"], counts
-    return CONVENTIONS["palm"], counts
 
 
 def counted_flops(row: Row, setting: Setting) -> float | None:

@@ -14,7 +14,8 @@ from app.calculations.training.setting import Setting
 from app.calculations.training.states import StateFormats
 from app.calculations.uncertainty import ANY, Spread
 from app.prediction import Prediction, Row
-from app.training_measurements import is_known, notes_of, run_of, year
+from app.training_measurements import run_of
+from app.training_notes import is_known, notes_of, year
 from app.units import GIB
 
 MEMORY_METRIC = "peak_memory_gb"

@@ -8,8 +8,9 @@ from dataclasses import replace
 from app import training_catalog
 from app.calculations.training.speed import spread_of, time_of
 from app.prediction import Prediction, Row
-from app.training_measurements import SPEEDS, is_known, run_of, speed
+from app.training_measurements import SPEEDS, run_of, speed
 from app.training_memory_measurements import MEMORY_METRIC, predict_training_memory
+from app.training_notes import is_known
 
 
 def predict_training(row: Row) -> Iterator[Prediction]:

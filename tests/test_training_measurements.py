@@ -7,7 +7,8 @@ import pytest
 from app import training_catalog
 from app.calculations.errors import InvalidInput
 from app.measurements import kind, predict
-from app.training_measurements import convention_of, run_of, speed, stack_of, step_seconds
+from app.training_measurements import run_of, speed, step_seconds
+from app.training_notes import convention_of, stack_of
 
 COLUMNS = (
     "id", "source", "source_ref", "source_date", "model", "n_params", "num_layers", "hidden_size", "num_heads",
@@ -99,7 +100,7 @@ def test_layers_follow_from_the_parameters():
     assert "72 layers from the number of parameters" in found.assumed
 
 
-def test_an_open_layout_takes_the_least_cutting_that_fits():
+def test_an_open_layout_is_the_fastest_that_fits():
     nemo = {"framework": "NeMo", "gpu": "h100-sxm", "sharding": "zero1", "micro_batch_size": "", "tp": "", "pp": "",
             "vpp": "", "dp": "", "seq_len": 4096, "global_batch_size": 128}  # fmt: skip
     small = run_of(row(**nemo, model="meta-llama/Llama-2-7b-hf", num_gpus=8)).setting
