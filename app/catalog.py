@@ -319,7 +319,11 @@ def engine(name: str, field: str = "engine") -> Engine:
 @cache
 def spreads() -> Spreads:
     """How far measurements lay from predictions, by class of metric, engine and nearness."""
-    path = DATA / "ranges.csv"
+    return read_spreads(DATA / "ranges.csv")
+
+
+def read_spreads(path: Path) -> Spreads:
+    """The ranges of a file with RANGE_COLUMNS; none where there is no file."""
     if not path.exists():
         return MappingProxyType({})
     return MappingProxyType(

@@ -17,23 +17,28 @@ from app import (
     config_file,
     facts,
     json_text,
+    launch_training,
     model_source,
     own,
     show_work,
     text_report,
+    text_training,
     user_data,
 )
+from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
-from app.calculations.inputs import Input
 from app.calculations.scenario import CUSTOM, GROUPS
+from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
 from app.cli_accuracy import calibrate, json_option, show, validate
 from app.cli_accuracy_doc import accuracy
+from app.cli_options import declared_options, grouped, option_name
 from app.config import InvalidSetting, settings
 from app.hub import Hub
 from app.model_source import Found
 from app.run_log import Run, RunLog
-from app.runs import estimate_run
+from app.runs import estimate_run, train_run
 from app.scenarios import ALL_INPUTS
+from app.training_scenarios import ALL_TRAINING_INPUTS, model_of
 from app.user_data import UserData
 from app.version import APP_VERSION
 
@@ -76,7 +81,7 @@ def refuse(error: InvalidInput, as_json: bool) -> NoReturn:
     if as_json:
         click.echo(json_text.write({"error": error.as_dict()}), err=True)
     else:
-        option = f" ({option_name(error.field)})" if error.field in ALL_INPUTS else ""
+        option = f" ({option_name(error.field)})" if error.field in {**ALL_INPUTS, **ALL_TRAINING_INPUTS} else ""
         where = f" in {error.field}{option}" if error.field else ""
         allowed = f" Allowed: {error.allowed}." if error.allowed else ""
         click.echo(f"Error{where}: {error.message}{allowed}", err=True)
@@ -89,61 +94,16 @@ def from_click(error: click.ClickException) -> InvalidInput:
     return InvalidInput(str(name).lstrip("-").replace("-", "_"), " ".join(error.format_message().split()))
 
 
-class GroupedCommand(click.Command):
-    """A command whose help shows the declared inputs under the headings of the form."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own = [record for p in self.params if p.name not in ALL_INPUTS and (record := p.get_help_record(ctx))]
-        for group, (heading, _) in GROUPS.items():
-            records = [
-                record
-                for p in self.params
-                if p.name in ALL_INPUTS and ALL_INPUTS[p.name].group == group and (record := p.get_help_record(ctx))
-            ]
-            needed = {"custom_model": " (--model custom)", "custom_gpu": " (--gpu custom)"}.get(group, "")
-            with formatter.section(heading + needed):
-                formatter.write_dl(records)
-        with formatter.section("Options"):
-            formatter.write_dl(own)
-
-
-def option_name(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def metavar(declared: Input) -> str:
-    """What stands for the value in the help: N, N|saturated, X, NAME, true|false."""
-    kinds = {"integer": "N", "number": "X", "choice": "NAME", "name": "NAME", "flag": "true|false"}
-    word = "NAME|CONFIG.json|OWNER/NAME" if declared.catalogue == "models" else kinds[declared.kind]
-    return "|".join((word, *declared.words))
-
-
-def help_text(declared: Input) -> str:
-    """Label, help, what is allowed and the default, from the declaration."""
-    default = declared.default
-    if isinstance(default, bool):
-        default = str(default).lower()
-    ending = f"; default {default}" if default is not None else ""
-    return f"{declared.label}: {declared.help} [{declared.allowed}{ending}]"
-
-
-def declared_options(command: Callable[..., None]) -> Callable[..., None]:
-    """One option for every declared input; values stay text until the declaration parses them."""
-    for name, declared in reversed(list(ALL_INPUTS.items())):
-        command = click.option(option_name(name), name, metavar=metavar(declared), help=help_text(declared))(command)
-    return command
-
-
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(APP_VERSION, message="%(version)s")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Memory, speed, energy and cost of serving large language models."""
+    """Memory, speed, energy and cost of serving and training large language models."""
     ctx.with_resource(user_data.using(UserData(own_setting("DATA_DIR"))))
 
 
-@main.command(cls=GroupedCommand)
-@declared_options
+@main.command(cls=grouped(ALL_INPUTS, GROUPS))
+@declared_options(ALL_INPUTS)
 @click.option(
     "--work", "with_work", is_flag=True, help="Also show the work: operators of a step, formulas with numbers."
 )
@@ -153,13 +113,7 @@ def estimate(with_work: bool, as_json: bool, **options: str | None) -> None:
 
     What is left out is automatic or has the default in brackets.
     """
-    raw = {name: text for name, text in options.items() if text is not None}
-    named = raw.get("model", "").strip()
-    found = found_model(named) if named and named.lower() != CUSTOM else None
-    model = found.model if found and found.config is not None else None
-    run = estimate_run(raw, source="cli", model=model)
-    if model is not None:  # The log says what would be typed to repeat the run.
-        run = dataclasses.replace(run, inputs={**run.inputs, "model": raw["model"]})
+    run, model = made(estimate_run, options)
     not_saved = save(run)
     work = show_work.work_of(run.inputs, run.results, model=model) if with_work else None
     if as_json:
@@ -171,6 +125,43 @@ def estimate(with_work: bool, as_json: bool, **options: str | None) -> None:
             show(text_report.work(work))
         if not not_saved:
             click.echo(f"\nRun {run.run_id}")
+
+
+@main.command(cls=grouped(ALL_TRAINING_INPUTS, TRAINING_GROUPS))
+@declared_options(ALL_TRAINING_INPUTS)
+@click.option("--launch", type=click.Choice(list(launch_training.LAUNCHERS)), help="Print what starts the run.")
+@json_option
+def train(launch: str | None, as_json: bool, **options: str | None) -> None:
+    """Estimate how a model is trained or fine-tuned: memory per GPU, time per step, MFU, days, cost.
+
+    What is left out of the layout is chosen: the fastest that fits, and why the others lose.
+    """
+    run, model = made(train_run, options)
+    not_saved = save(run)
+    snippet = None
+    if launch:
+        snippet = launch_training.snippet(launch, run.inputs, run.results, model or model_of(run.inputs))
+    if as_json:
+        document = {"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | not_saved
+        click.echo(json_text.write(document | ({} if snippet is None else {"launch": snippet}), indent=2))
+        return
+    show(text_training.training(run))
+    if snippet is not None:
+        click.echo("\n" + snippet)
+    if not not_saved:
+        click.echo(f"\nRun {run.run_id}")
+
+
+def made(make: Callable[..., Run], options: Mapping[str, str | None]) -> tuple[Run, Model | None]:
+    """The run that options ask for, and its model where it was read from a configuration."""
+    raw = {name: text for name, text in options.items() if text is not None}
+    named = raw.get("model", "").strip()
+    found = found_model(named) if named and named.lower() != CUSTOM else None
+    model = found.model if found and found.config is not None else None
+    run = make(raw, source="cli", model=model)
+    if model is not None:  # The log says what would be typed to repeat the run.
+        run = dataclasses.replace(run, inputs={**run.inputs, "model": raw["model"]})
+    return run, model
 
 
 def saving_options(command: Callable[..., None]) -> Callable[..., None]:

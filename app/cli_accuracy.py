@@ -16,7 +16,7 @@ from app import catalog, json_text, own, scoring, text_report, validation
 from app.calculations.coefficients import Efficiency
 from app.calculations.errors import InvalidInput
 from app.calibration import beside as not_fitted
-from app.calibration import fit, folds, left_out, ranges
+from app.calibration import fit, folds, left_out, ranges, training, training_memory
 from app.calibration import own as own_calibration
 from app.calibration import power as watts
 from app.calibration.compiled import CHUNK, Compiled, compile_in_parallel
@@ -73,6 +73,8 @@ def validate(files: tuple[Path, ...], output: Path | None, as_json: bool) -> Non
 @click.option("--power", type=click.Path(path_type=Path), help="Where to write the coefficients of power.")
 @click.option("--measured", type=click.Path(path_type=Path), help="Where to write what was measured with what.")
 @click.option("--accuracy", type=click.Path(path_type=Path), help="Where to write prediction beside measurement.")
+@click.option("--memory", type=click.Path(path_type=Path), help="Where to write coefficients of training memory.")
+@click.option("--memory-ranges", type=click.Path(path_type=Path), help="Where to write ranges of training memory.")
 @click.option(
     "--leave-out", "left_out_of", multiple=True, type=click.Choice(list(folds.GROUPINGS)), default=("pairs",),
     show_default=True, help="Show the errors of fits that whole groups were left out of (may be repeated).",
@@ -87,18 +89,24 @@ def calibrate(
     power: Path | None,
     measured: Path | None,
     accuracy: Path | None,
+    memory: Path | None,
+    memory_ranges: Path | None,
     left_out_of: tuple[str, ...],
     save_as: str | None,
     replace: bool,
     as_json: bool,
 ) -> None:
-    """Fit the coefficients and the ranges beside the estimates to the measurement tables FILES.
+    """Fit the coefficients and the ranges beside the estimates to the measurement tables FILES, serving or training.
 
     Ranges are made from the errors on pairs of model and GPU that were left out of the fit, and it is shown how many of
     the measurements lie inside ranges that they were left out of. With --save your own measurements are fitted on top
     of the published calibration; estimates with --calibration NAME use the result and name it.
     """
-    rows = [row for file in files for row in rows_of_speed(file)]
+    kind, rows = rows_to_fit(files)
+    if kind == "training":
+        calibrate_training(rows, output, efficiency, left_out_of, as_json)
+        calibrate_training_memory(rows, memory_ranges, memory, left_out_of, as_json)
+        return
     compiled = compiled_rows(rows)
     if save_as is not None or replace:
         parts = {"output": output, "efficiency": efficiency, "power": power, "measured": measured, "accuracy": accuracy}
@@ -205,11 +213,74 @@ def judged(compiled: list[Compiled], speed: folds.LeftOut, drawn: watts.LeftOut)
     ]
 
 
-def rows_of_speed(file: Path) -> list[dict[str, str]]:
-    table, rows = validation.read(file)
-    if table != "serving":
-        raise InvalidInput("file", f"{str(file)!r} is not a table of serving speed.", "tables of serving speed")
-    return rows
+def rows_to_fit(files: Iterable[Path]) -> tuple[str, list[dict[str, str]]]:
+    """The kind of the tables, serving or training, and their rows. Raises InvalidInput for others and for both."""
+    kinds: dict[str, list[dict[str, str]]] = {}
+    for file in files:
+        table, rows = validation.read(file)
+        if table not in ("serving", "training"):
+            raise InvalidInput(
+                "file", f"{str(file)!r} is not a table of serving or training speed.", "tables of serving speed"
+            )
+        kinds.setdefault(table, []).extend(rows)
+    if len(kinds) > 1:
+        raise InvalidInput("file", "Serving and training have coefficients of their own.", "tables of one kind")
+    return next(iter(kinds.items()))
+
+
+def calibrate_training(
+    rows: list[dict[str, str]],
+    output: Path | None,
+    efficiency: Path | None,
+    left_out_of: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Coefficients and ranges of training steps; ranges of frameworks not measured come from sources left out."""
+    runs = training.compile_rows(rows)
+    problem = training.Problem(runs)
+    found = problem.fit()
+    errors = {name: problem.left_out(name, found) for name in {"pairs", "sources", *left_out_of}}
+    lines = training.speed_ranges(runs, errors["pairs"], errors["sources"])
+    if efficiency is not None:
+        with writable("efficiency", efficiency):
+            training.write(efficiency, problem, found)
+    if output is not None:
+        with writable("output", output):
+            ranges.write(output, lines)
+    if as_json:
+        click.echo(json_text.write({"ranges": [dataclasses.asdict(line) for line in lines]}, indent=2))
+        return
+    for name in dict.fromkeys(left_out_of):
+        show(text_report.left_out(name, training.judged(runs, errors[name])))
+    show(text_report.ranges(lines))
+
+
+def calibrate_training_memory(
+    rows: list[dict[str, str]],
+    output: Path | None,
+    coefficients: Path | None,
+    left_out_of: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Coefficients and ranges of the memory of training."""
+    peaks = training_memory.compile_rows(rows)
+    if not peaks:
+        return
+    problem = training_memory.Problem(peaks)
+    found, slope = problem.fit()
+    errors = {name: problem.left_out(name, found) for name in {"pairs", "sources", *left_out_of}}
+    lines = training_memory.memory_ranges(peaks, errors["pairs"], errors["sources"])
+    if coefficients is not None:
+        with writable("memory", coefficients):
+            training_memory.write(coefficients, problem, found, slope)
+    if output is not None:
+        with writable("memory_ranges", output):
+            ranges.write(output, lines)
+    if as_json:
+        return
+    for name in dict.fromkeys(left_out_of):
+        show(text_report.left_out(name, training_memory.judged(peaks, errors[name])))
+    show(text_report.ranges(lines))
 
 
 def compiled_rows(rows: list[dict[str, str]]) -> list[Compiled]:

@@ -16,6 +16,7 @@ from app.calculations.parallelism import Layout
 from app.prediction import Prediction, Row
 from app.scenarios import serving_scenario
 from app.serving_measurements import precision, predict_serving, weight_precision, whole
+from app.training_prediction import predict_training
 
 MEGABYTE = 1e6
 
@@ -24,11 +25,13 @@ EAGER_METRICS = {"max_allocated_mb": "allocated", "max_reserved_mb": "reserved",
 
 
 def kind(columns: set[str]) -> str:
-    """Which table has these columns: serving, eager, kv-capacity or breakdown. Raises InvalidInput for another."""
+    """Which table has these columns: serving, training, eager, kv-capacity, breakdown. Raises InvalidInput."""
     if {"kv_tokens_or_blocks", "unit"} <= columns:
         return "kv-capacity"
     if {"weights_gib", "activation_peak_gib"} <= columns:
         return "breakdown"
+    if {"framework", "micro_batch_size", "metric", "value"} <= columns:
+        return "training"
     if {"backend", "batch_size", "metric", "value"} <= columns:
         return "eager"
     if {"engine", "concurrency", "metric", "value"} <= columns:
@@ -36,7 +39,7 @@ def kind(columns: set[str]) -> str:
     raise InvalidInput(
         "file",
         f"The columns {', '.join(sorted(columns))[:200]} are not those of a measurement table.",
-        "tables of serving speed, vLLM cache capacity, vLLM memory, or memory of a process (see docs/accuracy.md)",
+        "tables of serving, training, vLLM cache capacity, vLLM memory, or memory of a process (see docs/accuracy.md)",
     )
 
 
@@ -150,6 +153,7 @@ def predict_eager(row: Row) -> Iterator[Prediction]:
 
 PREDICTORS: Mapping[str, Callable[[Row], Iterator[Prediction]]] = {
     "serving": predict_serving,
+    "training": predict_training,
     "eager": predict_eager,
     "kv-capacity": predict_kv_capacity,
     "breakdown": predict_breakdown,

@@ -9,7 +9,9 @@ from typing import Any
 from app import glossary
 from app.calculations.inputs import Input
 from app.glossary import Key
+from app.glossary_training import TRAINING_KEYS
 from app.scenarios import ALL_INPUTS
+from app.training_scenarios import ALL_TRAINING_INPUTS
 from app.version import APP_VERSION
 
 JSON_TYPES = {"integer": "integer", "number": "number", "flag": "boolean"}
@@ -68,11 +70,30 @@ def object_schema(keys: Mapping[str, Key], *, optional: tuple[str, ...] = ()) ->
     return root
 
 
-def run_schema(keys: tuple[str, ...]) -> dict[str, Any]:
+def reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def run_schema(keys: tuple[str, ...], inputs: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
     schema = object_schema({name: glossary.RUN_KEYS[name] for name in keys})
-    schema["properties"]["inputs"] = {"$ref": "#/components/schemas/Inputs"}
-    schema["properties"]["results"] = {"$ref": "#/components/schemas/Results"}
+    schema["properties"] |= {"inputs": inputs, "results": results}
     return schema
+
+
+def answer_schema(inputs: str, results: str) -> dict[str, Any]:
+    """What POST answers: the run's id, its inputs and results; whether it could not be saved."""
+    schema = run_schema(("run_id", "inputs", "results"), reference(inputs), reference(results))
+    schema["properties"] |= {name: key_schema(key) for name, key in glossary.NOT_SAVED_KEYS.items()}
+    return schema
+
+
+def inputs_schema(inputs: Mapping[str, Input]) -> dict[str, Any]:
+    properties = {name: input_schema(one) for name, one in inputs.items()}
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def body(inputs: str) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": reference(inputs)}}}
 
 
 def answered(description: str, schema: str | dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +141,9 @@ def work_schema() -> dict[str, Any]:
 
 
 def logged_run_schema() -> dict[str, Any]:
-    schema = run_schema(tuple(glossary.RUN_KEYS))
+    kinds = {"inputs": ("Inputs", "TrainingInputs"), "results": ("Results", "TrainingResults")}
+    either = {key: {"anyOf": [reference(name) for name in names]} for key, names in kinds.items()}
+    schema = run_schema(tuple(glossary.RUN_KEYS), either["inputs"], either["results"])
     schema["properties"]["work"] = work_schema()
     return schema
 
@@ -133,18 +156,12 @@ def listed(name: str, schema: str) -> dict[str, Any]:
 @cache
 def document() -> dict[str, Any]:
     """The whole description."""
-    estimated = run_schema(("run_id", "inputs", "results"))
-    estimated["properties"] |= {name: key_schema(key) for name, key in glossary.NOT_SAVED_KEYS.items()}
-    body = {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Inputs"}}},
-    }
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "LLM Infrastructure Scaling Calculator",
             "version": APP_VERSION,
-            "description": "Memory, speed, energy and cost of serving large language models.",
+            "description": "Memory, speed, energy and cost of serving and training large language models.",
         },
         "servers": [{"url": "/api/v1"}],
         "paths": {
@@ -152,8 +169,16 @@ def document() -> dict[str, Any]:
                 "post": {
                     "operationId": "estimate",
                     "summary": "Estimate a serving scenario and log the run.",
-                    "requestBody": body,
+                    "requestBody": body("Inputs"),
                     "responses": {"200": answered("The estimate.", "Estimated"), **refused(400, 413, 422)},
+                }
+            },
+            "/train": {
+                "post": {
+                    "operationId": "train",
+                    "summary": "Estimate a training run and log it.",
+                    "requestBody": body("TrainingInputs"),
+                    "responses": {"200": answered("The answer.", "Trained"), **refused(400, 413, 422)},
                 }
             },
             "/runs/{run_id}": {
@@ -204,14 +229,13 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "schemas": {
-                "Inputs": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "properties": {name: input_schema(one) for name, one in ALL_INPUTS.items()},
-                },
-                "Estimated": estimated,
+                "Inputs": inputs_schema(ALL_INPUTS),
+                "TrainingInputs": inputs_schema(ALL_TRAINING_INPUTS),
+                "Estimated": answer_schema("Inputs", "Results"),
+                "Trained": answer_schema("TrainingInputs", "TrainingResults"),
                 "Run": logged_run_schema(),
                 "Results": object_schema(glossary.RESULT_KEYS),
+                "TrainingResults": object_schema(TRAINING_KEYS),
                 "Quantity": {
                     "type": "object",
                     "description": "A value and its range; null where it is not known.",

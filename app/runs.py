@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 
 from app.calculations import estimate, results
 from app.calculations.architecture import Model
+from app.calculations.training import report
 from app.run_log import TOKEN_BYTES, Run, new_run
 from app.scenarios import serving_scenario
+from app.training_scenarios import question
 
 
 def estimate_run(raw: Mapping[str, object], *, source: str, model: Model | None = None) -> Run:
@@ -20,6 +22,19 @@ def estimate_run(raw: Mapping[str, object], *, source: str, model: Model | None 
         source=source,
         inputs=inputs,
         results=results(estimate(scenario)),
+        now=datetime.now(UTC),
+        token=secrets.token_bytes(TOKEN_BYTES),
+    )
+
+
+def train_run(raw: Mapping[str, object], *, source: str, model: Model | None = None) -> Run:
+    """The answer to a question about training, as a run that is not logged yet. Raises InvalidInput."""
+    asked, inputs = question(raw, model=model)
+    return new_run(
+        kind="train",
+        source=source,
+        inputs=inputs,
+        results=report.results(asked.candidates(), asked.make),
         now=datetime.now(UTC),
         token=secrets.token_bytes(TOKEN_BYTES),
     )

@@ -10,8 +10,11 @@ import pytest
 from app import glossary
 from app.calculations.inputs import Input
 from app.calculations.scenario import GROUPS
+from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
 from app.glossary import Key
+from app.glossary_training import TRAINING_KEYS
 from app.scenarios import ALL_INPUTS
+from app.training_scenarios import TRAINING_INPUTS
 
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "nomenclature.md").read_text(encoding="utf-8")
 LINES = TEXT.splitlines()
@@ -19,6 +22,7 @@ LINES = TEXT.splitlines()
 TABLES: Mapping[str, Mapping[str, Key]] = {
     "Run": {**glossary.RUN_KEYS, **glossary.NOT_SAVED_KEYS},
     "Results of an estimate": glossary.RESULT_KEYS,
+    "Results of training": TRAINING_KEYS,
     "Work of an estimate": glossary.WORK_KEYS,
     "Row of a step": glossary.WORK_ROW_KEYS,
     "Error": glossary.ERROR_KEYS,
@@ -53,6 +57,13 @@ def key_row(name: str, key: Key) -> str:
 def test_inputs(group: str) -> None:
     declared = [input_row(one) for one in ALL_INPUTS.values() if one.group == group]
     assert section(GROUPS[group][0]) == declared, "\n".join(["The table should be:", *declared])
+
+
+@pytest.mark.parametrize("group", dict.fromkeys(one.group for one in TRAINING_INPUTS.values()))
+def test_inputs_of_training(group: str) -> None:
+    declared = [input_row(one) for one in TRAINING_INPUTS.values() if one.group == group]
+    heading = f"Training: {TRAINING_GROUPS[group][0]}"
+    assert section(heading) == declared, "\n".join(["The table should be:", *declared])
 
 
 @pytest.mark.parametrize("heading", TABLES)

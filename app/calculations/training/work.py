@@ -1,0 +1,206 @@
+"""A training setting -> what one GPU does in a step (`step.Work`)."""
+
+from __future__ import annotations
+
+from app.calculations.training.operators import TILE, WIDE_TILE, TokenWork, experts_per_token, token_work
+from app.calculations.training.pipeline import micro_batches, stage_excesses
+from app.calculations.training.setting import Setting
+from app.calculations.training.step import FLASH_BACKWARD, INPUT_GRADIENT, UNFUSED_BACKWARD, WEIGHT_GRADIENT, Work
+
+#: Name of a training precision -> the peak that its dense products run at.
+PEAKS = {"bf16": "bf16", "fp16": "fp16", "fp32": "tf32", "fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4"}
+#: Bytes of a 16-bit activation or weight.
+WIDE_BYTES = 2
+#: Sums of a block's output over tensor-parallel ranks: one forward, one backward.
+SUMS = 2
+
+
+def peak(setting: Setting, precision: str) -> float:
+    """Dense peak in FLOP/s of a format; what the GPU lacks is multiplied in 16 bits."""
+    peaks = setting.gpu.peak_flops_per_second
+    return peaks.get(PEAKS[precision]) or peaks[setting.gpu.sixteen_bit]
+
+
+def work(s: Setting) -> Work:
+    """What one GPU of the mean pipeline stage does."""
+    tokens = s.micro_batch_size * s.seq_len / s.cp
+    per_stage = tokens / s.pp
+    token = token_work(
+        s.model,
+        min(s.document_tokens or s.seq_len, s.seq_len),
+        tp=s.tp,
+        expert_tp=s.expert_tp,
+        sequence_parallel=s.sequence_parallel,
+        multi_token=s.multi_token,
+        tile=TILE if s.narrow_products else WIDE_TILE,
+    )
+    fused = s.stack.fused_attention
+    repeated_products, repeated_attention = s.recomputed_shares
+    backward = INPUT_GRADIENT + (WEIGHT_GRADIENT if s.trains_weights else 0.0)
+    fullest, last = stage_excesses(token.layers, s.pp)
+    dense, experts = held_params(s)
+    optimized = optimizer_params(s, dense, experts)
+    shard, reduce = sharding_seconds(s, dense, experts)
+    return Work(
+        micro_batches=float(micro_batches(s.global_batch_size, s.micro_batch_size, s.dp)),
+        pp=float(s.pp),
+        vpp=float(s.vpp),
+        tokens=tokens,
+        linear_flops=token.linear_flops * per_stage,
+        linear_narrowness=token.linear_narrowness,
+        ragged_share=token.ragged_share,
+        linear_passes=1 + backward + repeated_products,
+        linear_peak=peak(s, s.precision),
+        expert_flops=token.expert_flops * per_stage,
+        expert_narrowness=token.expert_narrowness,
+        ragged_experts=token.ragged_experts,
+        expert_tokens=tokens_per_expert(s, tokens),
+        head_flops=token.head_flops * per_stage,
+        head_passes=1 + backward,
+        wide_peak=peak(s, "bf16"),
+        # Without fusion the masked half is computed, too.
+        attention_flops=token.attention_flops * per_stage * (1 if fused else 2),
+        attention_passes=1 + (FLASH_BACKWARD if fused else UNFUSED_BACKWARD) + repeated_attention,
+        foreign_share=1 - 1 / s.cp,
+        recurrent_flops=token.recurrent_flops * per_stage,
+        elements=token.elements * per_stage,
+        expert_elements=token.expert_elements * per_stage,
+        element_passes=2 + repeated_products,
+        scores=0.0 if fused else token.scores * per_stage,
+        logits=s.model.vocab_size * per_stage / s.tp,
+        bytes_per_second=s.gpu.memory_bandwidth_bytes_per_second,
+        tensor_seconds=tensor_seconds(s, token, per_stage),
+        expert_seconds=expert_seconds(s, token, per_stage),
+        context_seconds=context_seconds(s, token, per_stage),
+        hop_seconds=hop_seconds(s, tokens),
+        shard_seconds=shard,
+        reduce_seconds=reduce,
+        fullest_excess=fullest,
+        last_excess=last,
+        dropless_layers=token.expert_layers / s.pp if s.dropless else 0.0,
+        stage_params=dense + experts if s.trains_weights else 0.0,
+        optimizer_params=optimized,
+        offload_seconds=offload_seconds(s, optimized, dense + experts),
+        num_gpus=float(s.num_gpus),
+        age_years=s.age_years,
+        has_experts=float(s.model.is_mixture_of_experts),
+    )
+
+
+def tokens_per_expert(s: Setting, tokens: float) -> float:
+    """Rows of an expert's product: tokens of all expert-parallel ranks, dealt evenly."""
+    routed = tokens / s.tp * s.expert_tp * s.ep * experts_per_token(s.model)
+    return routed / max(s.model.num_experts, 1)
+
+
+def held_params(s: Setting) -> tuple[float, float]:
+    """Dense parameters and routed experts of a mean stage on one rank, before data-parallel sharding."""
+    groups = s.model.params_by_group
+    dense = sum(count for name, count in groups.items() if name != "expert") / (s.tp * s.pp)
+    return dense, groups["expert"] / (s.ep * s.expert_tp * s.pp)
+
+
+def expert_replicas(s: Setting) -> int:
+    """Ranks of a stage that hold the same experts."""
+    return max(s.dp * s.cp * s.tp // (s.ep * s.expert_tp), 1)
+
+
+def optimizer_params(s: Setting, dense: float, experts: float) -> float:
+    """Parameters whose optimizer states one GPU updates."""
+    if not s.trains_weights:
+        return 0.0
+    if s.sharding == "none":
+        return dense + experts
+    return dense / (s.dp * s.cp) + experts / expert_replicas(s)
+
+
+def tensor_seconds(s: Setting, token: TokenWork, per_stage: float) -> float:
+    """Sums over tensor-parallel ranks of a micro-batch: each block's output, forward and backward."""
+    stream = per_stage * s.model.hidden_size * WIDE_BYTES
+    sums = (SUMS + s.recomputed_shares[0]) * token.reduced_blocks
+    return sums * 2 * s.links.ring_seconds(stream, s.tp)
+
+
+def expert_seconds(s: Setting, token: TokenWork, per_stage: float) -> float:
+    """Dispatch and combine, forward and backward."""
+    copies = experts_per_token(s.model)
+    if copies == 0:
+        return 0.0
+    sent = 4 * token.routed_elements / copies * per_stage * WIDE_BYTES
+    return s.links.all_to_all_seconds(sent, copies, s.ep)
+
+
+def context_seconds(s: Setting, token: TokenWork, per_stage: float) -> float:
+    """Keys and values passed round, and in the backward pass they and their gradients."""
+    moved = 3 * token.kv_elements * per_stage * WIDE_BYTES * s.cp
+    return s.links.ring_seconds(moved, s.cp, stride=s.tp)
+
+
+def hop_seconds(s: Setting, tokens: float) -> float:
+    """Activations to the next stage and gradients back, once per model chunk."""
+    if s.pp == 1:
+        return 0.0
+    message = 2 * s.vpp * tokens * s.model.hidden_size * WIDE_BYTES / s.tp
+    return s.links.hop_seconds(message, stride=s.tp * s.cp * s.dp)
+
+
+def sharding_seconds(s: Setting, dense: float, experts: float) -> tuple[float, float]:
+    """Weights gathered and gradients scattered: per micro-batch, and per step."""
+    gathered = 1 if s.narrow_products and s.stack.gathers_narrow else WIDE_BYTES
+    gradient = s.stack.gradient_bytes if s.trains_weights else 0.0
+
+    def ring(size: float) -> float:
+        own = s.links.ring_seconds(size * dense, s.dp * s.cp, stride=s.tp)
+        stride = s.ep * s.expert_tp if s.ep > 1 else s.tp
+        return own + s.links.ring_seconds(size * experts, expert_replicas(s), stride=stride)
+
+    match s.sharding:
+        case "fsdp-full" | "zero3":
+            return ring(2 * gathered + gradient), 0.0
+        case "hsdp":
+            return hybrid_seconds(s, (2 * gathered + gradient) * (dense + experts), gradient * (dense + experts))
+        case "fsdp-grad-op" | "zero2":
+            if s.pp > 1 or s.stack.reduces_once:
+                return 0.0, ring(gradient + gathered)
+            return ring(gradient), ring(gathered)
+        case "zero1":
+            return 0.0, ring(gradient + WIDE_BYTES)
+        case _:
+            return 0.0, ring(2 * gradient)
+
+
+def hybrid_seconds(s: Setting, moved: float, gradients: float) -> tuple[float, float]:
+    """HSDP: bytes moved in a group of GPUs per micro-batch; the shards' gradients summed over the groups per step."""
+    inside = min(s.hsdp_gpus, s.dp * s.cp)
+    groups = s.dp * s.cp // inside
+    across = 2 * s.links.ring_seconds(gradients / inside, groups, stride=s.tp * inside)
+    return s.links.ring_seconds(moved, inside, stride=s.tp), across
+
+
+def offload_seconds(s: Setting, optimized: float, held: float) -> float:
+    """Seconds per step over the host link: paged states that do not fit, or what is offloaded."""
+    rate = s.links.host_link_bytes_per_second
+    states = optimized * s.state_bytes
+    if s.offload == "paged":
+        shards = s.dp * s.cp if s.sharding in ("fsdp-full", "zero3", "hsdp") else 1
+        beyond = states + held * WIDE_BYTES / shards - s.links.paged_above * s.gpu.memory_bytes
+        return 2 * min(max(beyond, 0.0), states) / rate
+    if s.offload == "all":
+        gathers = 2 * micro_batches(s.global_batch_size, s.micro_batch_size, s.dp) * WIDE_BYTES
+        return (gathers + s.links.offloaded_step_bytes) * optimized / rate
+    if s.offload == "optimizer":
+        return s.links.offloaded_step_bytes * optimized / rate
+    if s.offload == "activations":
+        return offloaded_activation_bytes(s) / rate
+    return 0.0
+
+
+def offloaded_activation_bytes(s: Setting) -> float:
+    """Bytes of activations over the host link in a step, to the host and back, none of it hidden.
+
+    A layer keeps its input with full recomputation, else about 34 bytes per token and element of its width
+    (Korthikanti et al., arXiv:2205.05198, section 4.1).
+    """
+    per_element = WIDE_BYTES if s.activation_recompute == "full" else 34
+    tokens = s.global_batch_size * s.seq_len / (s.dp * s.cp)
+    return 2 * tokens * per_element * s.model.hidden_size * s.model.num_layers / (s.pp * s.tp)

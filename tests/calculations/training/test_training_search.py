@@ -1,0 +1,117 @@
+"""The search for a layout: it keeps what was given, ranks by speed, says why others lose and what would fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.calculations.errors import InvalidInput
+from app.calculations.training.search import chunk_choices, expert_choices, reason, remedies
+from app.training_scenarios import question
+
+
+def asked(**raw):
+    return question({name: str(value) for name, value in raw.items()})[0]
+
+
+@pytest.fixture(scope="module")
+def llama_70b():
+    return asked(model="meta-llama/Llama-3.1-70B", num_gpus=64, global_batch_size=128).candidates()
+
+
+def test_those_that_fit_come_first_by_speed(llama_70b):
+    fitting = [one for one in llama_70b if one.fits]
+    assert llama_70b[: len(fitting)] == fitting
+    speeds = [one.tokens_per_second for one in fitting]
+    assert speeds == sorted(speeds, reverse=True)
+    excess = [one.excess_bytes for one in llama_70b if not one.fits]
+    assert excess == sorted(excess)
+
+
+def test_every_layout_uses_all_gpus(llama_70b):
+    for one in llama_70b:
+        s = one.scenario.setting
+        assert s.tp * s.pp * s.cp * s.dp == 64
+        assert s.global_batch_size % (s.micro_batch_size * s.dp) == 0
+        assert s.tp <= s.gpu.domain_gpus
+
+
+def test_reasons(llama_70b):
+    best, *others = llama_70b
+    assert reason(best, best) == "the fastest that fits"
+    slowest = [one for one in others if one.fits][-1]
+    assert "slower, most of it" in reason(slowest, best)
+    assert reason(others[-1], best).endswith("more than the GPU has")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tp": 4}, {"pp": 2}, {"sharding": "fsdp-full"}, {"activation_recompute": "full"}, {"micro_batch_size": 2},
+        {"framework": "torchtitan"}, {"tp": 2, "pp": 2}, {"cp": 2}, {"dp": 4},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_given_is_kept(given):
+    for one in asked(num_gpus=16, **given).candidates():
+        assert {name: one.layout[name] for name in given} == given
+
+
+def test_a_smaller_gpu_count_that_does_not_fit_says_what_would():
+    question_ = asked(gpu="a100-sxm-80gb", num_gpus=8, tp=1, pp=1, sharding="zero1", framework="megatron",
+                      activation_recompute="none", micro_batch_size=1)  # fmt: skip
+    best = question_.candidates()[0]
+    assert not best.fits
+    found = remedies(best, question_.make)
+    assert found
+    for _, tried in found:
+        assert tried.fits
+
+
+def test_experts_are_dealt_over_what_divides_them():
+    model = asked(model="mistralai/Mixtral-8x7B-v0.1").model
+    assert expert_choices(model, 8) == [1, 2, 4, 8]
+    assert expert_choices(model, 6) == [1, 2]
+    assert expert_choices(asked().model, 8) == [1]
+
+
+def test_chunks_divide_the_layers_of_a_stage():
+    assert chunk_choices(32, 1) == [1]
+    assert chunk_choices(32, 4) == [1, 8]
+    assert chunk_choices(30, 4) == [1]
+    assert chunk_choices(96, 8) == [1, 6]
+
+
+BAD = [
+    ({"tp": 3}, "tp", "try 1 or 2 or 4"),
+    ({"tp": 2, "pp": 2, "dp": 4}, "num_gpus", "try dp 2"),
+    ({"num_gpus": 12, "tp": 8, "pp": 1, "dp": 1}, "num_gpus", "try 8 GPUs"),
+    ({"tp": 1, "pp": 1, "micro_batch_size": 3, "global_batch_size": 100}, "global_batch_size", "try 96 or 120"),
+    ({"pp": 40, "num_gpus": 40}, "pp", "more than the 32 layers"),
+    ({"vpp": 2, "tp": 8, "pp": 1}, "vpp", "pp is 1"),
+    ({"vpp": 16, "tp": 1, "pp": 4}, "vpp", "try 8"),
+    ({"vpp": 2, "pp": 4, "tp": 2, "micro_batch_size": 1, "global_batch_size": 6}, "vpp", "multiples of the 4 stages"),
+    ({"ep": 2}, "ep", "has no experts"),
+    ({"model": "mistralai/Mixtral-8x7B-v0.1", "ep": 3, "num_gpus": 6}, "ep", "must divide the 8 experts"),
+    ({"cp": 3, "num_gpus": 3}, "cp", "does not divide a sequence"),
+    ({"gpu": "a100-sxm-80gb", "precision": "fp8"}, "precision", "try bf16"),
+    ({"gpu": "v100-sxm-32gb", "precision": "bf16"}, "precision", "try fp16"),
+    ({"method": "lora", "lora_rank": 0}, "lora_rank", "out of range"),
+    ({"method": "lora", "lora_rank": 5000}, "lora_rank", "try 8 to 128"),
+    ({"lora_rank": 8}, "lora_rank", "the method is full"),
+    ({"recompute_layers": 4, "activation_recompute": "none"}, "recompute_layers", "counts only with full recompute"),
+    ({"optimizer": "adam"}, "optimizer", "Did you mean adamw"),
+    ({"framework": "megatronn"}, "framework", "Did you mean megatron"),
+    ({"epochs": 3}, "dataset_tokens", "epochs need its tokens"),
+    ({"epochs": 3, "dataset_tokens": 1e9, "tokens": 1e9}, "tokens", "either tokens or epochs"),
+    ({"document_tokens": 9000}, "document_tokens", "do not fit into a sequence of 8192"),
+    ({"sharding": "hsdp", "hsdp_gpus": 3, "tp": 1, "pp": 1}, "hsdp_gpus", "does not divide"),
+    ({"micro_batch": 1}, "micro_batch", "Did you mean micro_batch_size"),
+]
+
+
+@pytest.mark.parametrize(("raw", "field", "message"), BAD, ids=[f"{field}-{n}" for n, (_, field, _) in enumerate(BAD)])
+def test_bad_input_names_the_field_and_the_nearest_legal_choice(raw, field, message):
+    with pytest.raises(InvalidInput) as found:
+        asked(**raw).candidates()
+    assert found.value.field == field
+    assert message in found.value.message
