@@ -1,8 +1,10 @@
-"""A file of lines that several processes append to: locked writes, and lines read from its end backwards."""
+"""A file of lines that several processes append to: locked writes, and lines read forwards or from the end."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,17 +41,58 @@ def ends_a_line(log: int) -> bool:
     return size == 0 or os.pread(log, 1, size - 1) == b"\n"
 
 
-def write_all(log: int, data: bytes) -> None:
-    """One write. What a full disk or a limit leaves over is tried once more, which finishes it or raises."""
-    written = os.write(log, data)
-    while written < len(data):
-        written += os.write(log, data[written:])
+def write_whole(log: int, data: bytes) -> None:
+    """All of the data at the end of the locked file, or none of it: then OSError. A full disk leaves no half line."""
+    start = os.fstat(log).st_size
+    written = 0
+    try:
+        while written < len(data):
+            count = os.write(log, data[written:])
+            if count == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written += count
+    except OSError:
+        if os.fstat(log).st_size == start + written:  # Nobody has written without the lock.
+            os.ftruncate(log, start)
+        raise
 
 
-def before(log: int, offset: int) -> bytes:
-    """The last bytes before the offset: enough to tell a run from any other."""
+def sync_directory(directory: Path) -> None:
+    """Make the names of new and renamed files outlive a loss of power."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def before(log: int, offset: int) -> str:
+    """SHA-256 of the last bytes before the offset, at most 4,096: enough to tell a run from any other."""
     length = min(offset, 4096)
-    return os.pread(log, length, offset - length)
+    return hashlib.sha256(os.pread(log, length, offset - length)).hexdigest()
+
+
+def lines_forwards(log: int, start: int, end: int) -> Iterator[tuple[int, int, bytes | None, bool]]:
+    """The lines between two offsets: where each starts, its length without the newline, the line, and whether a
+    newline ends it, which only the last may lack. None stands for a line that is too long to be kept.
+    """
+    begun, length = b"", 0  # The start of a line that goes on in the next block: what is kept of it, its length.
+    first = position = start
+    while position < end:
+        block = os.pread(log, min(BLOCK_BYTES, end - position), position)
+        if not block:  # The file was cut while we read it.
+            return
+        position += len(block)
+        *whole, rest = block.split(b"\n")
+        for part in whole:
+            length += len(part)
+            yield first, length, begun + part if length <= MAX_LINE_BYTES else None, True
+            first += length + 1
+            begun, length = b"", 0
+        length += len(rest)
+        begun = begun + rest if length <= MAX_LINE_BYTES else b""
+    if length:
+        yield first, length, begun if length <= MAX_LINE_BYTES else None, False
 
 
 def blocks_backwards(log: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:

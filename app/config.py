@@ -6,8 +6,9 @@ runs it first, because gunicorn reads WEB_CONCURRENCY itself and answers a bad v
 
 from __future__ import annotations
 
+import ipaddress
 import os
-import secrets
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 LARGEST_PORT = 65_535
 LARGEST_WORKERS = 256
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
+LARGEST_LOG_MB = 1_000_000
+LARGEST_RATE = 1_000_000
 
 
 class InvalidSetting(ValueError):
@@ -52,7 +55,7 @@ class Setting:
         try:
             return self.parse(text)
         except ValueError:
-            shown = "..." if self.parse is secret else text
+            shown = "..." if self.parse in (secret, database, password_hash) else text
             raise InvalidSetting(self.name, shown, self.allowed) from None
 
 
@@ -113,6 +116,33 @@ def secret(text: str) -> str:
     return text
 
 
+def database(text: str) -> str:
+    """The address of a PostgreSQL database, for the driver that is installed."""
+    scheme, separator, rest = text.partition("://")
+    if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not separator or not rest:
+        raise ValueError
+    return f"postgresql+psycopg://{rest}"
+
+
+def password_hash(text: str) -> str:
+    """What `python -m app password` prints."""
+    if not re.fullmatch(r"(scrypt|pbkdf2)(:[A-Za-z0-9]+)*\$[A-Za-z0-9./]+\$[0-9a-f]+", text):
+        raise ValueError
+    return text
+
+
+def header(text: str) -> str:
+    """The name of a header."""
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", text):
+        raise ValueError(text)
+    return text
+
+
+def addresses(text: str) -> tuple[str, ...]:
+    """IP addresses and networks, separated by commas."""
+    return tuple(str(ipaddress.ip_network(part.strip(), strict=False)) for part in text.split(","))
+
+
 def home() -> Path:
     """The project's directory; the working directory where the package is installed apart from its project."""
     return PROJECT if (PROJECT / "wsgi.py").exists() else Path.cwd()
@@ -157,10 +187,25 @@ SETTINGS = (
         parse=flag,
     ),
     Setting(
+        name="LOG_MAX_MB",
+        default="256",
+        allowed=f"a whole number from 0 to {LARGEST_LOG_MB}",
+        help="A log file that would grow beyond is renamed to its next generation, which stays readable. 0: never.",
+        parse=whole_number(0, LARGEST_LOG_MB),
+    ),
+    Setting(
+        name="DATABASE_URL",
+        default=None,
+        allowed="postgresql://user:password@host/database",
+        help="Keeps the index of the history in PostgreSQL, shared by several servers.",
+        parse=database,
+        made="SQLite in `DATA_DIR`",
+    ),
+    Setting(
         name="DATA_DIR",
         default=None,
         allowed="a directory, existing or to be made",
-        help="Directory of the models and accelerators that users save. One that cannot be written to costs only that.",
+        help="Directory of the entries that users save, the index of the history and the key that signs cookies.",
         parse=directory,
         made="`data/` in the project",
         make=lambda: home() / "data",
@@ -184,10 +229,46 @@ SETTINGS = (
         name="SECRET_KEY",
         default=None,
         allowed="any text",
-        help="Signs cookies. The pages set none as yet; give several servers that share the load the same key.",
+        help="Signs the cookie of a login. Servers that share the load need the same.",
         parse=str,
-        made="random, made at each start",
-        make=lambda: secrets.token_hex(32),
+        made="made once, kept in `DATA_DIR/secret_key`",
+    ),
+    Setting(
+        name="AUTH_PASSWORD_HASH",
+        default=None,
+        allowed="what `python -m app password` prints",
+        help="Asks everybody for one password before anything else is shown.",
+        parse=password_hash,
+        made="no login",
+    ),
+    Setting(
+        name="AUTH_PROXY_HEADER",
+        default=None,
+        allowed="the name of a header",
+        help="Header in which a reverse proxy names who has logged in there; requests without it are refused.",
+        parse=header,
+        made="no login",
+    ),
+    Setting(
+        name="AUTH_PROXY_IPS",
+        default="127.0.0.1,::1",
+        allowed="IP addresses or networks, separated by commas",
+        help="Where that proxy's requests come from; the header counts from nowhere else.",
+        parse=addresses,
+    ),
+    Setting(
+        name="RATE_LIMIT",
+        default="0",
+        allowed=f"a whole number from 0 to {LARGEST_RATE}",
+        help="Calculations that one client may ask for in a minute; more are answered with 429. 0: any number.",
+        parse=whole_number(0, LARGEST_RATE),
+    ),
+    Setting(
+        name="REQUEST_LOG",
+        default="0",
+        allowed="0 or 1",
+        help="1: one line of JSON per request on stderr.",
+        parse=flag,
     ),
     Setting(
         name="MAX_CONTENT_LENGTH",

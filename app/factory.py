@@ -23,7 +23,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_mapping(config)
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.jinja_env.globals["app_version"] = APP_VERSION
-    app.extensions["run_log"] = RunLog(Path(app.config["LOG_DIR"]), fsync=bool(app.config["LOG_FSYNC"]))
+    app.extensions["run_log"] = RunLog(
+        Path(app.config["LOG_DIR"]),
+        fsync=bool(app.config["LOG_FSYNC"]),
+        max_bytes=app.config["LOG_MAX_MB"] * 1_000_000,
+    )
     for part in (assets, security, formatting, errors, own):
         part.init_app(app)
     for page in (calculator, models, gpus, results, visualize, accuracy, api, health):

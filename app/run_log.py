@@ -10,7 +10,8 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -18,11 +19,12 @@ from typing import Any, Generic, TypeVar
 from app.append_only import (
     MAX_LINE_BYTES,
     before,
-    blocks_backwards,
     ends_a_line,
     lines_backwards,
+    lines_forwards,
     locked,
-    write_all,
+    sync_directory,
+    write_whole,
 )
 from app.version import APP_VERSION
 
@@ -33,6 +35,8 @@ CLI_FILE = "cli_calculations.log"
 FILE_OF_SOURCE = {"web": WEB_FILE, "api": WEB_FILE, "cli": CLI_FILE, "desktop": CLI_FILE}
 SOURCES = tuple(FILE_OF_SOURCE)
 FILES = (WEB_FILE, CLI_FILE)
+#: A log file, or an earlier generation of one: ours end in .1, .2 and so on, the highest the newest; other tools' too.
+GENERATION = re.compile(rf"({'|'.join(map(re.escape, FILES))})(?:[.-](\d{{1,18}}))?")
 #: The shape of every run id, also of those that older versions wrote: safe in a URL and in a file.
 RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 #: Random bytes at the end of a run id.
@@ -152,11 +156,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far a file has been followed: which file, up to which byte, and what stood before that byte."""
+    """How far a file has been followed: which file (device, inode), up to which byte, and what stood before it."""
 
     identity: tuple[int, int]
     offset: int
-    before: bytes
+    before: str
 
     def is_of(self, log: int, identity: tuple[int, int]) -> bool:
         """Whether the open file is the one that was followed, grown or unchanged."""
@@ -164,28 +168,43 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class LogFile:
+    """One file of the log as it is at a moment."""
+
+    name: str
+    identity: tuple[int, int]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class News(Generic[T]):
-    """What a file holds beyond a mark, oldest first.
+    """What a file holds beyond a mark, oldest first: where each line starts, its length, and what was made of it.
 
     `restarted`: the mark was not of this file, so what was read before it is gone.
-    `more`: there are older lines than the limit allowed to read.
+    `behind`: bytes that the limit left unread.
     `torn`: the file ends in a line that is not, or not yet, a run; it is not counted in `skipped`.
     """
 
-    items: list[T] = field(default_factory=list)
-    skipped: int = 0
-    mark: Mark | None = None
+    items: list[tuple[int, int, T]]
+    skipped: int
+    mark: Mark
+    size: int
     restarted: bool = False
-    more: bool = False
+    behind: int = 0
     torn: bool = False
 
 
 class RunLog:
-    """The log files of one directory. Any number of processes may append and read at once."""
+    """The log files of one directory. Any number of processes may append and read at once.
 
-    def __init__(self, directory: Path, *, fsync: bool = False) -> None:
+    `fsync`: a run is on the disk before `append` returns. `max_bytes`: a file that would grow beyond is put aside as
+    its next generation, which stays part of the log; 0 is no limit.
+    """
+
+    def __init__(self, directory: Path, *, fsync: bool = False, max_bytes: int = 0) -> None:
         self.directory = Path(directory)
         self.fsync = fsync
+        self.max_bytes = max_bytes
 
     def append(self, run: Run) -> None:
         """Add the run as one line. Raises OSError if it could not be written whole.
@@ -195,10 +214,40 @@ class RunLog:
         line = _encode(run)
         path = self.directory / FILE_OF_SOURCE[run.source]
         self.directory.mkdir(parents=True, exist_ok=True)
-        with locked(path) as log:
-            write_all(log, line if ends_a_line(log) else b"\n" + line)
-            if self.fsync:
-                os.fsync(log)
+        while True:
+            with locked(path) as log:
+                size = os.fstat(log).st_size
+                if self.max_bytes and size and size + len(line) > self.max_bytes and self._put_aside(path):
+                    continue
+                write_whole(log, line if ends_a_line(log) else b"\n" + line)
+                if self.fsync:
+                    os.fsync(log)
+                    if size == 0:
+                        sync_directory(self.directory)
+                return
+
+    def _put_aside(self, path: Path) -> bool:
+        """Rename the locked file to its next generation; False where the directory refuses, and the file grows on."""
+        numbers = [int(found[2]) for file in self.files() if (found := GENERATION.fullmatch(file.name)) and found[2]]
+        with suppress(OSError):
+            path.rename(path.with_name(f"{path.name}.{max(numbers, default=0) + 1}"))
+            return True
+        return False
+
+    def files(self) -> list[LogFile]:
+        """The files that there are, all generations, the one last written to first. Raises OSError."""
+        found = []
+        try:
+            with os.scandir(self.directory) as entries:
+                for entry in entries:
+                    if GENERATION.fullmatch(entry.name):
+                        with suppress(FileNotFoundError):
+                            state = entry.stat()
+                            found.append((state.st_mtime_ns, entry.name, state))
+        except FileNotFoundError:
+            return []
+        found.sort(key=lambda one: one[:2], reverse=True)
+        return [LogFile(name, (state.st_dev, state.st_ino), state.st_size) for _, name, state in found]
 
     def get(self, run_id: str) -> Run | None:
         """The run of this id, the newest where a file holds it twice; None if there is none."""
@@ -208,14 +257,16 @@ class RunLog:
         """The runs of these ids in one pass, by id; without those that no run has."""
         wanted = {run_id: f'"{run_id}"'.encode("ascii") for run_id in run_ids if RUN_ID.fullmatch(run_id)}
         found: dict[str, Run] = {}
-        # Both files in turns, so that a recent run is found soon in whichever it is.
-        for lines in itertools.zip_longest(*map(self._lines, FILES)):
+        # Both files in turns, so that a recent run is found soon in whichever it is; then the older generations.
+        older = (self._lines(file.name) for file in self.files() if file.name not in FILES)
+        turns = itertools.zip_longest(*map(self._lines, FILES))
+        for lines in itertools.chain(turns, zip(itertools.chain.from_iterable(older), strict=True)):
             if not wanted:
                 break
             for line in filter(None, lines):
                 for run_id in [run_id for run_id, needle in wanted.items() if needle in line]:
-                    run = _decode(line)
-                    if run is not None and run.run_id == run_id and _is_sound(run):
+                    run = run_of(line)
+                    if run is not None and run.run_id == run_id:
                         found[run_id] = run
                         del wanted[run_id]
         return found
@@ -227,44 +278,67 @@ class RunLog:
         def runs_of(name: str) -> Iterator[Run]:
             nonlocal skipped
             for line in self._lines(name):
-                run = _decode(line)
-                if run is not None and _is_sound(run):
+                run = run_of(line)
+                if run is not None:
                     yield run
                 elif not _is_blank(line):
                     skipped += 1
 
-        newest_first = heapq.merge(*map(runs_of, FILES), key=lambda run: run.time, reverse=True)
+        newest_first = heapq.merge(*(runs_of(file.name) for file in self.files()), key=lambda run: run.time, reverse=True)
         runs = list(itertools.islice(newest_first, newest))
         return Reading(runs, skipped)
 
-    def follow(self, name: str, mark: Mark | None, limit: int, make: Callable[[Run], T]) -> News[T]:
-        """What was appended to a file after the mark: its newest `limit` runs at most, each made an item."""
+    def follow(
+        self, name: str, mark: Mark | None, make: Callable[[bytes], T | None], max_bytes: int = 1 << 62
+    ) -> News[T] | None:
+        """What was appended to a file after the mark, at most `max_bytes` of it and one line; None without a file.
+
+        `make` turns a line into an item, or None where it is no run. Raises OSError.
+        """
         try:
             log = os.open(self.directory / name, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return News(restarted=mark is not None)
+            return None
         try:
             state = os.fstat(log)
             identity = (state.st_dev, state.st_ino)
             known = mark if mark is not None and mark.is_of(log, identity) else None
-            start = known.offset if known else 0
-            end = _end_of_whole_lines(log, start, state.st_size)
-            items: list[T] = []
-            skipped = 0
-            more = False
-            for line in lines_backwards(log, start, end):
-                run = _decode(line)
-                if run is None:
-                    skipped += not _is_blank(line)
-                elif len(items) == limit:
-                    more = True
+            offset = start = known.offset if known else 0
+            items: list[tuple[int, int, T]] = []
+            skipped, torn = 0, False
+            for first, length, line, ended in lines_forwards(log, start, state.st_size):
+                made = make(line) if line is not None else None
+                if made is None and not ended:
+                    torn = True
                     break
+                if made is not None:
+                    items.append((first, length, made))
                 else:
-                    items.append(make(run))
-            items.reverse()
-            new_mark = Mark(identity, end, before(log, end))
-            restarted = mark is not None and known is None
-            return News(items, skipped, new_mark, restarted, more, torn=end < state.st_size)
+                    skipped += not _is_blank(line)
+                offset = first + length + ended
+                if offset - start >= max_bytes:
+                    break
+            return News(
+                items,
+                skipped,
+                Mark(identity, offset, before(log, offset)),
+                state.st_size,
+                restarted=mark is not None and known is None,
+                behind=0 if torn else state.st_size - offset,
+                torn=torn,
+            )
+        finally:
+            os.close(log)
+
+    def line_at(self, file: LogFile, offset: int, length: int) -> bytes | None:
+        """The bytes at a place that `follow` told; None where the file is another by now."""
+        try:
+            log = os.open(self.directory / file.name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            state = os.fstat(log)
+            return os.pread(log, length, offset) if (state.st_dev, state.st_ino) == file.identity else None
         finally:
             os.close(log)
 
@@ -294,7 +368,13 @@ def _refuse_constant(name: str) -> float:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _decode(line: bytes | None) -> Run | None:
+def run_of(line: bytes | None) -> Run | None:
+    """The run of a line, if it can be logged again as it is."""
+    run = decode(line)
+    return run if run is not None and _is_sound(run) else None
+
+
+def decode(line: bytes | None) -> Run | None:
     """The run of a line; None if the line is torn, foreign or otherwise not a run."""
     if line is None:
         return None
@@ -316,14 +396,3 @@ def _is_sound(run: Run) -> bool:
 
 def _is_blank(line: bytes | None) -> bool:
     return line is not None and not line.strip()
-
-
-def _end_of_whole_lines(log: int, start: int, end: int) -> int:
-    """Where the last line ends: before a tail without a newline, unless that tail is a whole run."""
-    for position, block in blocks_backwards(log, start, end):
-        newline = block.rfind(b"\n")
-        if newline >= 0 or position == start:
-            last = position + newline + 1
-            tail = os.pread(log, end - last, last) if end - last <= MAX_LINE_BYTES else None
-            return end if _decode(tail) is not None else last
-    return start

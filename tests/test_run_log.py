@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.append_only import MAX_LINE_BYTES
-from app.run_log import CLI_FILE, RUN_ID, WEB_FILE, Run, RunLog, new_run, run_id, utc_text
+from app.run_log import CLI_FILE, RUN_ID, WEB_FILE, News, Run, RunLog, decode, new_run, run_id, utc_text
 
 ROOT = Path(__file__).parent.parent
 START = datetime(2026, 11, 23, 8, 15, 30, 250_000, tzinfo=UTC)
@@ -333,6 +334,7 @@ def test_a_deleted_log_begins_again(log: RunLog) -> None:
 
 APPEND_MANY = """
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from app.run_log import RunLog, new_run
@@ -379,36 +381,58 @@ def test_a_write_cut_short_is_an_error_and_spoils_no_other_line(log: RunLog) -> 
     writer = python(APPEND_WITHIN_A_LIMIT, log.directory, size + 300)
     _, errors = writer.communicate(timeout=60)
     assert writer.returncode == 7, errors
-    assert (log.directory / WEB_FILE).stat().st_size == size + 300
+    assert (log.directory / WEB_FILE).stat().st_size == size
     log.append(a_run(2))
     assert log.read().runs == [a_run(2), a_run(1)]
-    assert log.read().skipped == 1
+    assert log.read().skipped == 0
 
 
 # Following a file
 
 
-def numbers(run: Run) -> int:
-    return run.inputs["number"]
+def numbered(line: bytes) -> int | None:
+    run = decode(line)
+    return None if run is None else run.inputs["number"]
+
+
+def numbers(news: News[int] | None) -> list[int]:
+    assert news is not None
+    return [item for _, _, item in news.items]
 
 
 def test_only_what_was_appended_since_is_read(log: RunLog) -> None:
     log.append(a_run(1))
-    first = log.follow(WEB_FILE, None, 10, numbers)
-    assert (first.items, first.restarted, first.more) == ([1], False, False)
-    assert log.follow(WEB_FILE, first.mark, 10, numbers).items == []
+    first = log.follow(WEB_FILE, None, numbered)
+    assert (numbers(first), first.restarted, first.behind) == ([1], False, 0)
+    assert numbers(log.follow(WEB_FILE, first.mark, numbered)) == []
     log.append(a_run(2))
     log.append(a_run(3))
-    second = log.follow(WEB_FILE, first.mark, 10, numbers)
-    assert (second.items, second.restarted) == ([2, 3], False)
+    second = log.follow(WEB_FILE, first.mark, numbered)
+    assert (numbers(second), second.restarted) == ([2, 3], False)
 
 
-def test_the_oldest_are_left_out_beyond_the_limit(log: RunLog) -> None:
+def test_each_item_tells_where_its_line_is(log: RunLog) -> None:
+    write_lines(log.directory, b"foreign")
+    runs = [a_run(number, note="x" * number * 100_000) for number in range(8)]
+    for run in runs:
+        log.append(run)
+    [file] = log.files()
+    news = log.follow(WEB_FILE, None, numbered)
+    assert [decode(log.line_at(file, offset, length)) for offset, length, _ in news.items] == runs
+    (log.directory / WEB_FILE).rename(log.directory / "elsewhere")
+    log.append(a_run(9))
+    assert log.line_at(file, 0, 10) is None
+
+
+def test_a_long_file_is_read_in_parts(log: RunLog) -> None:
     for number in range(6):
         log.append(a_run(number))
-    news = log.follow(WEB_FILE, None, 4, numbers)
-    assert (news.items, news.more) == ([2, 3, 4, 5], True)
-    assert not log.follow(WEB_FILE, None, 6, numbers).more
+    mark, parts = None, []
+    while (news := log.follow(WEB_FILE, mark, numbered, max_bytes=300)).items:
+        parts.append(numbers(news))
+        mark = news.mark
+    assert parts == [[0, 1], [2, 3], [4, 5]]
+    assert news.behind == 0
 
 
 def test_a_line_still_being_written_is_read_when_it_is_whole(log: RunLog) -> None:
@@ -416,63 +440,64 @@ def test_a_line_still_being_written_is_read_when_it_is_whole(log: RunLog) -> Non
     whole = line_of(a_run(2)) + b"\n"
     with (log.directory / WEB_FILE).open("ab", buffering=0) as file:
         file.write(whole[:50])
-        news = log.follow(WEB_FILE, None, 10, numbers)
-        assert (news.items, news.torn, news.skipped) == ([1], True, 0)
+        news = log.follow(WEB_FILE, None, numbered)
+        assert (numbers(news), news.torn, news.skipped) == ([1], True, 0)
         file.write(whole[50:])
-    later = log.follow(WEB_FILE, news.mark, 10, numbers)
-    assert (later.items, later.torn, later.skipped) == ([2], False, 0)
+    later = log.follow(WEB_FILE, news.mark, numbered)
+    assert (numbers(later), later.torn, later.skipped) == ([2], False, 0)
 
 
 def test_a_run_that_lacks_only_its_newline_is_read_once(log: RunLog) -> None:
     log.directory.mkdir()
     (log.directory / WEB_FILE).write_bytes(line_of(a_run(1)))
-    news = log.follow(WEB_FILE, None, 10, numbers)
+    news = log.follow(WEB_FILE, None, numbered)
     log.append(a_run(2))
-    later = log.follow(WEB_FILE, news.mark, 10, numbers)
-    assert (news.items, later.items, later.skipped) == ([1], [2], 0)
+    later = log.follow(WEB_FILE, news.mark, numbered)
+    assert (numbers(news), numbers(later), later.skipped) == ([1], [2], 0)
 
 
 def test_a_torn_line_is_counted_once_another_follows(log: RunLog) -> None:
     write_lines(log.directory, GOOD, b"foreign")
     with (log.directory / WEB_FILE).open("ab") as file:
         file.write(b"torn")
-    news = log.follow(WEB_FILE, None, 10, numbers)
-    assert (news.items, news.skipped, news.torn) == ([1], 1, True)
+    news = log.follow(WEB_FILE, None, numbered)
+    assert (numbers(news), news.skipped, news.torn) == ([1], 1, True)
     log.append(a_run(2))
-    later = log.follow(WEB_FILE, news.mark, 10, numbers)
-    assert (later.items, later.skipped, later.torn) == ([2], 1, False)
+    later = log.follow(WEB_FILE, news.mark, numbered)
+    assert (numbers(later), later.skipped, later.torn) == ([2], 1, False)
 
 
-def test_a_tail_longer_than_a_line_may_be_waits_for_its_end(log: RunLog) -> None:
+@pytest.mark.parametrize("length", [MAX_LINE_BYTES + 10, 100_000_000], ids=["1 MB", "100 MB"])
+def test_a_tail_longer_than_a_line_may_be_waits_for_its_end(log: RunLog, length: int) -> None:
     write_lines(log.directory, GOOD)
     with (log.directory / WEB_FILE).open("ab") as file:
-        file.write(b"x" * (MAX_LINE_BYTES + 10))
-    news = log.follow(WEB_FILE, None, 10, numbers)
-    assert (news.items, news.torn) == ([1], True)
+        file.write(b"x" * length)
+    news = log.follow(WEB_FILE, None, numbered)
+    assert (numbers(news), news.torn) == ([1], True)
     log.append(a_run(2))
-    later = log.follow(WEB_FILE, news.mark, 10, numbers)
-    assert (later.items, later.skipped) == ([2], 1)
+    later = log.follow(WEB_FILE, news.mark, numbered)
+    assert (numbers(later), later.skipped) == ([2], 1)
 
 
-@pytest.mark.parametrize("change", ["removed", "replaced", "cut", "rewritten"])
+@pytest.mark.parametrize("change", ["replaced", "cut", "rewritten"])
 def test_another_file_in_its_place_is_read_from_the_start(log: RunLog, change: str) -> None:
     for number in range(3):
         log.append(a_run(number))
-    mark = log.follow(WEB_FILE, None, 10, numbers).mark
+    mark = log.follow(WEB_FILE, None, numbered).mark
     path = log.directory / WEB_FILE
-    if change == "removed":
-        path.unlink()
-        assert log.follow(WEB_FILE, mark, 10, numbers).restarted
-        return
     if change == "replaced":
         path.rename(log.directory / "old.log")
     else:
         os.truncate(path, 0)
     for number in range(10, 10 + {"replaced": 3, "cut": 1, "rewritten": 5}[change]):
         log.append(a_run(number))
-    news = log.follow(WEB_FILE, mark, 10, numbers)
+    news = log.follow(WEB_FILE, mark, numbered)
     assert news.restarted
-    assert news.items[0] == 10
+    assert numbers(news)[0] == 10
+
+
+def test_a_file_that_is_gone_has_no_news(log: RunLog) -> None:
+    assert log.follow(WEB_FILE, None, numbered) is None
 
 
 def test_other_time_zones_are_logged_as_utc() -> None:
@@ -483,5 +508,80 @@ def test_other_time_zones_are_logged_as_utc() -> None:
 
 def test_the_command_line_file_is_followed_alike(log: RunLog) -> None:
     log.append(a_run(1, "desktop"))
-    assert log.follow(CLI_FILE, None, 10, numbers).items == [1]
-    assert log.follow(WEB_FILE, None, 10, numbers).items == []
+    assert numbers(log.follow(CLI_FILE, None, numbered)) == [1]
+    assert log.follow(WEB_FILE, None, numbered) is None
+
+
+# Rotation
+
+
+def test_a_file_that_would_grow_beyond_its_limit_is_put_aside_and_stays_readable(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, max_bytes=500)
+    runs = [a_run(number, source) for number in range(9) for source in ("web", "cli")]
+    for run in runs:
+        log.append(run)
+    assert {f"{WEB_FILE}.1", f"{CLI_FILE}.2", WEB_FILE, CLI_FILE} < set(os.listdir(tmp_path))
+    assert all(file.size <= 500 for file in log.files())
+    by_time = sorted(log.read().runs, key=lambda run: (run.time, run.source))
+    assert by_time == sorted(runs, key=lambda run: (run.time, run.source))
+    assert [log.get(run.run_id) is not None for run in runs] == [True] * 18
+
+
+@pytest.mark.parametrize("name", [WEB_FILE + ".1", WEB_FILE + "-20261127", CLI_FILE + ".12"])
+def test_what_another_tool_has_rotated_is_read_too(log: RunLog, name: str) -> None:
+    write_lines(log.directory, GOOD, name=name)
+    log.append(a_run(2))
+    assert log.read().runs == [a_run(2), a_run(1)]
+    assert log.get(a_run(1).run_id) == a_run(1)
+
+
+@pytest.mark.parametrize("name", ["notes.log", WEB_FILE + ".gz", WEB_FILE + ".1.bak", "x" + WEB_FILE])
+def test_other_files_of_the_directory_are_none_of_the_log(log: RunLog, name: str) -> None:
+    write_lines(log.directory, GOOD, name=name)
+    assert log.files() == []
+
+
+ROTATE_MANY = APPEND_MANY.replace("RunLog(Path(sys.argv[1]))", "RunLog(Path(sys.argv[1]), max_bytes=100_000)")
+
+
+def test_processes_that_rotate_at_once_lose_nothing(log: RunLog) -> None:
+    writers = [python(ROTATE_MANY, log.directory, writer, 200) for writer in range(4)]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=60)
+        assert writer.returncode == 0, errors
+    assert len(log.files()) > 5
+    assert len({run.run_id for run in log.read().runs}) == 800
+
+
+# A disk that fails
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_full_disk_refuses_a_run_and_keeps_those_before(small_disk: Path) -> None:
+    log = RunLog(small_disk)
+    kept = []
+    with pytest.raises(OSError, match="No space left"):
+        for number in range(100):
+            log.append(a_run(number, pad="x" * 3000))
+            kept.append(a_run(number, pad="x" * 3000))
+    assert 15 < len(kept) < 25
+    reading = log.read()
+    assert (reading.runs, reading.skipped) == (kept[::-1], 0)
+
+
+def test_a_read_only_disk_refuses_a_run_and_is_read(small_disk: Path) -> None:
+    log = RunLog(small_disk)
+    log.append(a_run(1))
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(OSError, match="Read-only"):
+        log.append(a_run(2))
+    assert log.read().runs == [a_run(1)]
