@@ -12,6 +12,8 @@ from flask import Flask
 from app import assets, formatting, security
 from app.blueprints import accuracy, api, calculator, errors, gpus, health, models, own, results, visualize
 from app.config import PROJECT, settings
+from app.history import History
+from app.history_index import Index
 from app.run_log import RunLog
 from app.version import APP_VERSION
 
@@ -27,6 +29,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         Path(app.config["LOG_DIR"]),
         fsync=bool(app.config["LOG_FSYNC"]),
         max_bytes=app.config["LOG_MAX_MB"] * 1_000_000,
+    )
+    app.extensions["history"] = History(
+        app.extensions["run_log"],
+        Index(app.extensions["run_log"], Path(app.config["DATA_DIR"]), app.config["DATABASE_URL"]),
     )
     for part in (assets, security, formatting, errors, own):
         part.init_app(app)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from operator import attrgetter
 from typing import Any
 
 from app.calculations.errors import InvalidInput
-from app.history_rows import DEFAULT_SORT, MAX_TEXT, SORTS, Column, Row
+from app.history_rows import DEFAULT_SORT, MAX_TEXT, SORTS, Column
 from app.run_log import RUN_ID, SOURCES
 
 #: Runs compared at once.
 MAX_COMPARED = 12
 PER_PAGE = (25, 50, 100)
+KINDS = ("estimate", "train", "plan")
 #: Where a page number ends.
 MAX_PAGE = 1_000_000
 
@@ -28,31 +28,10 @@ class Filters:
     gpu: str = ""
     engine: str = ""
     source: str = ""
+    kind: str = ""
     fits: str = ""
     since: str = ""
     until: str = ""
-
-    def tests(self) -> list[Callable[[Row], bool]]:
-        """The conditions that a row must meet, only those that were asked for."""
-        tests: list[Callable[[Row], bool]] = [
-            _has(name, getattr(self, name)) for name in ("model", "gpu", "engine", "source") if getattr(self, name)
-        ]
-        if self.fits:
-            tests.append(_has("fits", self.fits == "yes"))
-        if self.since:
-            tests.append(lambda row: row.time[:10] >= self.since)
-        if self.until:
-            tests.append(lambda row: row.time[:10] <= self.until)
-        return tests + [_mentions(word) for word in self.q.lower().split()]
-
-
-def _has(name: str, wanted: object) -> Callable[[Row], bool]:
-    get = attrgetter(name)
-    return lambda row: get(row) == wanted
-
-
-def _mentions(word: str) -> Callable[[Row], bool]:
-    return lambda row: word in row.words
 
 
 #: Names in the query string of the filters whose own names Python has taken, or that read better.
@@ -67,6 +46,8 @@ class Query:
     sort: str = DEFAULT_SORT
     page: int = 1
     per_page: int = 50
+    #: Whether the runs that match are drawn too.
+    chart: str = ""
     selected: tuple[str, ...] = ()
 
     @classmethod
@@ -80,6 +61,7 @@ class Query:
                 gpu=reader.short("gpu"),
                 engine=reader.short("engine"),
                 source=reader.one_of("source", SOURCES),
+                kind=reader.one_of("kind", KINDS),
                 fits=reader.one_of("fits", ("yes", "no")),
                 since=reader.day("from"),
                 until=reader.day("to"),
@@ -87,6 +69,7 @@ class Query:
             sort=reader.one_of("sort", SORTS, DEFAULT_SORT),
             page=reader.page("page"),
             per_page=int(reader.one_of("per_page", tuple(map(str, PER_PAGE)), "50")),
+            chart=reader.one_of("chart", ("yes",)),
             selected=reader.runs("run"),
         )
         filters = query.filters
@@ -108,7 +91,7 @@ class Query:
             if getattr(query.filters, name)
         }
         default = Query()
-        for name in ("sort", "page", "per_page"):
+        for name in ("sort", "page", "per_page", "chart"):
             if getattr(query, name) != getattr(default, name):
                 said[name] = getattr(query, name)
         if query.selected:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 from app.run_log import Run
@@ -31,6 +29,8 @@ class Row:
     engine: str
     engine_name: str
     precision: str
+    #: What whoever asked wrote beside it.
+    note: str
     input_tokens: float | None
     output_tokens: float | None
     #: math.inf is "saturated": as many requests as the memory holds.
@@ -43,8 +43,11 @@ class Row:
     tokens_per_s: float | None
     tokens_per_s_per_user: float | None
     usd_per_hour: float | None
-    #: In lower case, what the text search looks through.
-    words: str
+
+    @property
+    def words(self) -> str:
+        """In lower case, what the text search looks through."""
+        return f"{self.model} {self.gpu} {self.gpu_name} {self.note}".lower()
 
     @property
     def saturated(self) -> bool:
@@ -57,6 +60,7 @@ class Row:
         inputs, results = run.inputs, run.results
         memory, layout = part(results, "memory_bytes_per_gpu"), part(results, "layout")
         gpu_part, engine_part = part(results, "gpu"), part(results, "engine")
+        precision = part(results, "precision")
         model = text(part(results, "model"), "name") or text(inputs, "model")
         gpu = text(gpu_part, "slug") or text(inputs, "gpu")
         gpu_name = text(gpu_part, "name") or gpu
@@ -65,16 +69,17 @@ class Row:
         return cls(
             run_id=run.run_id,
             time=run.time,
-            source=_kept(run.source),
-            kind=_kept(run.kind),
+            source=kept(run.source),
+            kind=kept(run.kind),
             model=model,
             gpu=gpu,
             gpu_name=gpu_name,
             num_gpus=number(layout, "num_gpus") or number(inputs, "num_gpus"),
-            layout=layout_text(layout),
+            layout=layout_text(*(number(layout, way) for way in ("tp", "pp", "dp", "ep"))),
             engine=engine,
             engine_name=text(engine_part, "label") or engine,
-            precision=precision_text(part(results, "precision")),
+            precision=precision_text(*(text(precision, name) for name in ("weights", "activations", "kv_cache"))),
+            note=text(inputs, "note"),
             input_tokens=number(inputs, "input_tokens"),
             output_tokens=number(inputs, "output_tokens"),
             concurrency=math.inf if saturated else number(inputs, "concurrency"),
@@ -86,7 +91,6 @@ class Row:
             tokens_per_s=number(part(results, "output_tokens_per_s"), "value"),
             tokens_per_s_per_user=number(part(results, "output_tokens_per_s_per_user"), "value"),
             usd_per_hour=number(part(results, "usd_per_hour"), "value"),
-            words=_kept(f"{model} {gpu} {gpu_name}".lower()),
         )
 
 
@@ -101,63 +105,70 @@ def number(whole: dict[str, Any], name: str) -> float | None:
     value: object = whole.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if -1e300 < value < 1e300 else None
+    return finite(value)
+
+
+def finite(value: float | None) -> float | None:
+    """The number, unless it is too large to be one of ours."""
+    return value if value is not None and -1e300 < value < 1e300 else None
 
 
 def text(whole: dict[str, Any], name: str) -> str:
     """The text of that name, shortened to what a cell holds."""
     value = whole.get(name)
-    return _kept(value) if isinstance(value, str) else ""
+    return kept(value) if isinstance(value, str) else ""
 
 
 @functools.lru_cache(maxsize=10_000)
-def _kept(value: str) -> str:
-    """The one copy of a text that many rows share, short and fit for UTF-8."""
-    return value[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
+def kept(value: str) -> str:
+    """The one copy of a text that many rows share, short and fit for UTF-8 and a database."""
+    return value[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8").replace("\0", "")
 
 
-def layout_text(layout: dict[str, Any]) -> str:
+@functools.lru_cache(maxsize=1000)
+def layout_text(tp: float | None, pp: float | None, dp: float | None, ep: float | None) -> str:
     """TP 8 · PP 2: the ways the instance is cut, without those of one."""
-    ways = ((name, number(layout, name)) for name in ("tp", "pp", "dp", "ep"))
-    return _kept(" · ".join(f"{name.upper()} {way:g}" for name, way in ways if way and way > 1))
+    ways = (("TP", tp), ("PP", pp), ("DP", dp), ("EP", ep))
+    return kept(" · ".join(f"{name} {way:g}" for name, way in ways if way and way > 1))
 
 
-def precision_text(precision: dict[str, Any]) -> str:
+@functools.lru_cache(maxsize=1000)
+def precision_text(weights: str, activations: str, kv_cache: str) -> str:
     """The one format, or weights / activations / KV cache where they differ."""
-    formats = [text(precision, name) for name in ("weights", "activations", "kv_cache")]
-    return formats[0] if len(set(formats)) == 1 else _kept(" / ".join(name or "?" for name in formats))
+    formats = (kept(weights), kept(activations), kept(kv_cache))
+    return formats[0] if len(set(formats)) == 1 else kept(" / ".join(name or "?" for name in formats))
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name in `sort=` and in the CSV file, its heading, and what it sorts by."""
+    """One column: its name in `sort=`, its heading, and the field of a row that it sorts by."""
 
     name: str
     label: str
     unit: str
-    key: Callable[[Row], Any]
+    field: str
     #: A first click sorts "text" from A, "number" and "other" from the largest; "number" stands right.
     kind: str = "number"
 
 
 COLUMNS = (
-    Column("time", "Time", "UTC", attrgetter("time"), kind="other"),
-    Column("source", "Source", "", attrgetter("source"), kind="text"),
-    Column("model", "Model", "", lambda row: row.model.lower(), kind="text"),
-    Column("gpu", "GPU", "", lambda row: row.gpu_name.lower(), kind="text"),
-    Column("gpus", "GPUs", "layout", attrgetter("num_gpus")),
-    Column("engine", "Engine", "", lambda row: row.engine_name.lower(), kind="text"),
-    Column("precision", "Precision", "weights / act. / KV", attrgetter("precision"), kind="text"),
-    Column("prompt", "Prompt", "tokens", attrgetter("input_tokens")),
-    Column("output", "Output", "tokens", attrgetter("output_tokens")),
-    Column("concurrency", "Concurrency", "requests", attrgetter("concurrency")),
-    Column("fits", "Fits", "", attrgetter("fits"), kind="other"),
-    Column("vram", "VRAM per GPU", "GiB, used / usable", attrgetter("used_bytes")),
-    Column("ttft", "TTFT", "ms", attrgetter("ttft_ms")),
-    Column("tpot", "TPOT", "ms", attrgetter("tpot_ms")),
-    Column("tokens", "Throughput", "tokens/s", attrgetter("tokens_per_s")),
-    Column("user_tokens", "Per user", "tokens/s", attrgetter("tokens_per_s_per_user")),
-    Column("cost", "Cost", "USD/h", attrgetter("usd_per_hour")),
+    Column("time", "Time", "UTC", "time", kind="other"),
+    Column("source", "Source", "", "source", kind="text"),
+    Column("model", "Model", "", "model", kind="text"),
+    Column("gpu", "GPU", "", "gpu_name", kind="text"),
+    Column("gpus", "GPUs", "layout", "num_gpus"),
+    Column("engine", "Engine", "", "engine_name", kind="text"),
+    Column("precision", "Precision", "weights / act. / KV", "precision", kind="text"),
+    Column("prompt", "Prompt", "tokens", "input_tokens"),
+    Column("output", "Output", "tokens", "output_tokens"),
+    Column("concurrency", "Concurrency", "requests", "concurrency"),
+    Column("fits", "Fits", "", "fits", kind="other"),
+    Column("vram", "VRAM per GPU", "GiB, used / usable", "used_bytes"),
+    Column("ttft", "TTFT", "ms", "ttft_ms"),
+    Column("tpot", "TPOT", "ms", "tpot_ms"),
+    Column("tokens", "Throughput", "tokens/s", "tokens_per_s"),
+    Column("user_tokens", "Per user", "tokens/s", "tokens_per_s_per_user"),
+    Column("cost", "Cost", "USD/h", "usd_per_hour"),
 )
 COLUMN = {column.name: column for column in COLUMNS}
 DEFAULT_SORT = "-time"

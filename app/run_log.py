@@ -330,6 +330,17 @@ class RunLog:
         finally:
             os.close(log)
 
+    def is_followed(self, file: LogFile, mark: Mark) -> bool:
+        """Whether the file still holds what was read up to the mark."""
+        try:
+            log = os.open(self.directory / file.name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return mark.is_of(log, file.identity)
+        finally:
+            os.close(log)
+
     def line_at(self, file: LogFile, offset: int, length: int) -> bytes | None:
         """The bytes at a place that `follow` told; None where the file is another by now."""
         try:

@@ -40,7 +40,7 @@ def run(run_id: str) -> Response:
     wanted = request.args.get("work", "").lower()
     if wanted not in ("", "0", "false", "1", "true"):
         return refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"{wanted[:64]!r} is neither.", field="work", allowed="1 or 0")
-    found = current_app.extensions["run_log"].get(run_id)
+    found = current_app.extensions["history"].run(run_id)
     if found is None:
         return refusal(HTTPStatus.NOT_FOUND, f"No run has the id {run_id[:64]!r}.", field="run_id")
     document = found.as_dict()

@@ -48,7 +48,7 @@ def on_disk(work: Callable[[], Answer]) -> Answer:
 def logged_run(run_id: str, field: str) -> Run:
     """The run whose model or accelerator was described by hand; 404 where the log has none."""
     try:
-        run = current_app.extensions["run_log"].get(run_id)
+        run = current_app.extensions["history"].run(run_id)
     except OSError as error:
         abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The log of runs cannot be read: {error.strerror}.")
     if run is None or run.inputs.get(field) != CUSTOM:

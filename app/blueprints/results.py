@@ -20,7 +20,7 @@ bp = Blueprint("results", __name__)
 def result(run_id: str) -> Any:
     """A logged run; 404 with what to do where the log has none of this id."""
     try:
-        run = current_app.extensions["run_log"].get(run_id)
+        run = current_app.extensions["history"].run(run_id)
     except OSError as error:
         abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The log of runs cannot be read: {error.strerror}.")
     if run is None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
 from app import history_csv
-from app.charts.history import memory_figure, throughput_figure, user_rate_figure
+from app.charts.history import memory_figure, points_figure, throughput_figure, user_rate_figure
 from app.comparison import compared, input_lines, result_lines
-from app.history import History
-from app.history_query import MAX_COMPARED, PER_PAGE, Query
+from app.history import MAX_POINTS, History
+from app.history_index import IndexUnavailable
+from app.history_query import KINDS, MAX_COMPARED, PER_PAGE, Query
 from app.history_rows import COLUMNS
 from app.run_log import SOURCES
 
@@ -44,23 +47,22 @@ EXAMPLES = (
 )
 
 
+#: Rows of a CSV file; `python -m app history --csv` knows no limit.
+MAX_EXPORTED = 100_000
+
+
 def history() -> History:
-    """The rows of this application's log, kept from one request to the next."""
-    extensions = current_app.extensions
-    if "history" not in extensions:
-        extensions.setdefault("history", History(extensions["run_log"]))
-    return extensions["history"]
+    return current_app.extensions["history"]
 
 
 @bp.get("/visualize")
 def visualize() -> tuple[str, int]:
-    """The table that the query string asks for, and the comparison of the runs it names."""
+    """The table that the query string asks for, the chart of all that match, and the comparison of the runs it names."""
     query, errors = Query.read(request.args.to_dict(flat=False))
-    try:
+    with readable():
         page = history().query(query)
         runs = compared(history().runs(query.selected))
-    except OSError as error:
-        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The log of runs cannot be read: {error.strerror}.")
+        points = history().points(query) if query.chart else []
     known = tuple(one.run.run_id for one in runs)
     html = render_template(
         "visualize/history.html",
@@ -70,6 +72,7 @@ def visualize() -> tuple[str, int]:
         columns=COLUMNS,
         page_sizes=PER_PAGE,
         sources=SOURCES,
+        kinds=KINDS,
         most_compared=MAX_COMPARED,
         beyond_last_page=query.page > page.number,
         lost=[run_id for run_id in query.selected if run_id not in known],
@@ -77,6 +80,9 @@ def visualize() -> tuple[str, int]:
         examples=EXAMPLES,
         inputs=input_lines(runs),
         results=result_lines(runs),
+        points=points,
+        most_points=MAX_POINTS,
+        points_figure=points_figure(points),
         figures={
             "memory": memory_figure(runs),
             "throughput": throughput_figure(runs),
@@ -92,10 +98,26 @@ def table() -> Response:
     query, errors = Query.read(request.args.to_dict(flat=False))
     if errors:
         return Response("".join(f"{error}\n" for error in errors), HTTPStatus.BAD_REQUEST, mimetype="text/plain")
-    try:
-        rows = history().matching(query)
-    except OSError as error:
-        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The log of runs cannot be read: {error.strerror}.")
+    with readable():
+        matching = history().count(query)
+        if matching > MAX_EXPORTED:
+            message = (
+                f"{matching:,} runs match; a file holds up to {MAX_EXPORTED:,}. Narrow the filters, or use "
+                "python -m app history --csv on the server.\n"
+            )
+            return Response(message, HTTPStatus.UNPROCESSABLE_ENTITY, mimetype="text/plain")
+        rows = history().matching(query, MAX_EXPORTED)
     response = Response(history_csv.lines(rows), mimetype="text/csv")
     response.headers["Content-Disposition"] = "attachment; filename=runs.csv"
     return response
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """503, with the reason, where the log or its index cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The log of runs cannot be read: {error.strerror}.")
+    except IndexUnavailable as error:
+        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The index of the history cannot be used: {error}.")

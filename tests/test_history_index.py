@@ -1,0 +1,245 @@
+"""The index agrees with the log whatever happens to either, and is made anew where it is broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app import history_index
+from app.history import History
+from app.history_index import INDEXES, Index, milliseconds, runs, setups, time_text
+from app.history_lines import row_of
+from app.history_query import Filters, Query
+from app.history_rows import Row
+from app.run_log import WEB_FILE, Run, RunLog, decode
+from app.runs import estimate_run, train_run
+from tests.test_history import logged
+from tests.test_run_log import NOT_RUNS, write_lines
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> RunLog:
+    return RunLog(tmp_path / "logging")
+
+
+@pytest.fixture
+def index(log: RunLog, tmp_path: Path) -> Iterator[Index]:
+    one = Index(log, tmp_path / "data")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def history(log: RunLog, index: Index) -> History:
+    return History(log, index)
+
+
+def ids(history: History) -> list[str]:
+    return [row.run_id for row in history.query(Query(per_page=100)).rows]
+
+
+def newest_first(log: RunLog) -> list[str]:
+    return [run.run_id for run in log.read().runs]
+
+
+# Lines to rows
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        estimate_run({"model": "llama-3.1-8b", "gpu": "h100-sxm"}, source="web"),
+        estimate_run({"model": "deepseek-ai/DeepSeek-V3", "gpu": "l4", "num_gpus": 1}, source="api"),
+        estimate_run({"model": "llama-3.1-8b", "gpu": "l40s", "concurrency": "saturated"}, source="cli"),
+        train_run({"model": "llama-3.1-8b", "gpu": "h100-sxm", "num_gpus": 8}, source="api"),
+        Run(**{**logged(1).as_dict(), "inputs": {"note": "n" * 300 + "\0", "concurrency": "many"}, "results": {}}),
+        Run(**{**logged(1).as_dict(), "results": {"fits": "yes", "layout": [], "ttft_ms": {"value": 1e301}}}),
+        Run(**{**logged(1).as_dict(), "time": "2026-11-23T08:15:30+02:00", "schema": 0}),
+    ],
+    ids=["estimate", "does not fit", "saturated", "train", "long note", "foreign", "older schema"],
+)
+def test_the_fast_way_and_the_careful_way_give_the_same_row(run: Run) -> None:
+    line = json.dumps(run.as_dict()).encode()
+    assert row_of(line) == Row.of(decode(line))
+
+
+@pytest.mark.parametrize("name", sorted(set(NOT_RUNS) - {"infinity by overflow", "half a character"}))
+def test_what_is_no_run_for_the_log_is_none_for_the_index(name: str) -> None:
+    if len(NOT_RUNS[name]) < 1_000_000:
+        assert row_of(NOT_RUNS[name]) is None
+
+
+@given(st.integers(-(10**13), 10**13))
+def test_times_survive_as_milliseconds(moment: int) -> None:
+    assert milliseconds(time_text(moment)) == moment
+
+
+# Following the log
+
+
+def test_all_generations_are_indexed_and_a_rotation_moves_nothing(tmp_path: Path, index: Index) -> None:
+    log = RunLog(tmp_path / "logging", max_bytes=3000)
+    history = History(log, index)
+    for number in range(20):
+        log.append(logged(number))
+        assert ids(history) == [logged(n).run_id for n in range(number, -1, -1)]
+    assert len(log.files()) > 3
+    assert history.runs([logged(number).run_id for number in range(20)]) == [logged(number) for number in range(20)]
+
+
+@pytest.mark.parametrize("change", ["deleted", "truncated", "rewritten", "renamed away", "copied and truncated"])
+def test_a_file_that_changes_underneath_is_followed(log: RunLog, history: History, change: str) -> None:
+    for number in range(5):
+        log.append(logged(number))
+    assert len(ids(history)) == 5
+    path = log.directory / WEB_FILE
+    if change == "deleted":
+        path.unlink()
+    elif change == "truncated":
+        os.truncate(path, path.stat().st_size // 2)
+    elif change == "rewritten":
+        path.write_bytes(path.read_bytes().replace(logged(2).run_id.encode(), b"another-run-of-20chr"))
+    elif change == "renamed away":
+        path.rename(log.directory / "old")
+    else:
+        (log.directory / (WEB_FILE + ".1")).write_bytes(path.read_bytes())
+        os.truncate(path, 0)
+    log.append(logged(9))
+    assert ids(history) == newest_first(log)
+    page = history.query(Query())
+    assert page.total == len(newest_first(log)) == sum(one.count for one in page.choices["model"])
+
+
+@pytest.mark.parametrize("name", sorted(set(NOT_RUNS) - {"infinity by overflow", "half a character"}))
+def test_broken_lines_are_counted_as_the_log_counts_them(log: RunLog, history: History, name: str) -> None:
+    log.append(logged(1))
+    write_lines(log.directory, NOT_RUNS[name])
+    log.append(logged(2))
+    page = history.query(Query())
+    assert (page.total, page.skipped) == (2, log.read().skipped) == (2, 1)
+
+
+def test_a_run_is_found_by_its_id_and_an_unknown_one_is_not(log: RunLog, history: History) -> None:
+    for number in range(30):
+        log.append(logged(number, source="cli" if number % 2 else "web"))
+    assert history.run(logged(17).run_id) == logged(17)
+    assert history.run("unknown") is None
+
+
+def test_a_long_log_is_read_in_parts_and_the_page_says_how_far(
+    log: RunLog, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_index, "BATCH_BYTES", 2000)
+    for number in range(40):
+        log.append(logged(number))
+    left = index.catch_up(0.0)
+    assert 0 < left < sum(file.size for file in log.files())
+    index.catch_up()
+    with index.reading() as db:
+        assert index.state(db) == history_index.State(40, 0, 0, log.files()[0].size)
+
+
+def test_what_runs_share_is_kept_once(log: RunLog, index: Index) -> None:
+    for number in range(50):
+        log.append(logged(number, ttft=float(number)))
+    index.catch_up()
+    with index.reading() as db:
+        assert db.scalar(sa.select(sa.func.count()).select_from(setups)) == 1
+        assert db.scalar(sa.select(setups.c.runs)) == 50
+
+
+def test_notes_are_searched(log: RunLog, history: History) -> None:
+    run = logged(1)
+    run.inputs["note"] = "For the Board, 50% more"
+    log.append(run)
+    log.append(logged(2))
+    for words in ("board", "50%", "llama BOARD"):
+        assert [row.run_id for row in history.query(Query(filters=Filters(q=words))).rows] == [run.run_id]
+    assert history.query(Query(filters=Filters(q="50_"))).rows == []
+
+
+# A broken index
+
+
+@pytest.mark.parametrize("damage", ["garbage", "empty", "deleted", "a table is missing", "an unknown column"])
+def test_a_broken_index_is_made_anew(log: RunLog, index: Index, history: History, damage: str) -> None:
+    for number in range(30):
+        log.append(logged(number))
+    assert len(ids(history)) == 30
+    if damage in ("a table is missing", "an unknown column"):
+        change = f"DROP TABLE {runs.name}" if "table" in damage else f"ALTER TABLE {runs.name} RENAME setup TO other"
+        with index.engine().begin() as db:
+            for one in INDEXES:
+                one.drop(db, checkfirst=True)
+            db.exec_driver_sql(change)
+    else:
+        index.close()
+        for end in ("-wal", "-shm"):
+            Path(f"{index.path}{end}").unlink(missing_ok=True)
+        if damage == "deleted":
+            index.path.unlink()
+        else:
+            size = index.path.stat().st_size
+            index.path.write_bytes(b"" if damage == "empty" else os.urandom(size))
+    assert ids(history) == newest_first(log)
+
+
+def test_pages_torn_in_the_middle_of_the_index_are_noticed(log: RunLog, index: Index, history: History) -> None:
+    for number in range(300):
+        log.append(logged(number))
+    history.catch_up()
+    index.close()
+    data = bytearray(index.path.read_bytes())
+    data[4096 * 3 :] = os.urandom(len(data) - 4096 * 3)
+    index.path.write_bytes(data)
+    assert ids(history) == newest_first(log)[:100]
+
+
+def test_a_directory_that_cannot_be_written_costs_only_speed(tmp_path: Path, log: RunLog) -> None:
+    (tmp_path / "data").write_text("in the way")
+    log.append(logged(1))
+    index = Index(log, tmp_path / "data")
+    assert ids(History(log, index)) == [logged(1).run_id]
+    index.close()
+
+
+# Several processes
+
+CATCH_UP = """
+import sys
+from pathlib import Path
+from app.history_index import Index
+from app.run_log import RunLog
+Index(RunLog(Path(sys.argv[1])), Path(sys.argv[2])).catch_up()
+"""
+
+
+def test_processes_that_catch_up_at_once_read_every_line_once(
+    log: RunLog, history: History, tmp_path: Path
+) -> None:
+    for number in range(2000):
+        log.append(logged(number))
+    started = [
+        subprocess.Popen([sys.executable, "-c", CATCH_UP, str(log.directory), str(tmp_path / "data")], cwd=ROOT)
+        for _ in range(3)
+    ]
+    for number in range(2000, 2100):
+        log.append(logged(number))
+        if number % 25 == 0:
+            history.query(Query())
+    assert [process.wait(60) for process in started] == [0, 0, 0]
+    history.catch_up()
+    page = history.query(Query())
+    assert (page.total, page.matching, page.skipped) == (2100, 2100, 0)
+    assert history.matching(Query(sort="time"), 3000) == [Row.of(logged(number)) for number in range(2100)]
