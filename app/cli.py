@@ -31,7 +31,9 @@ from app.calculations.scenario import CUSTOM, GROUPS
 from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
 from app.cli_accuracy import calibrate, json_option, show, validate
 from app.cli_accuracy_doc import accuracy
+from app.cli_history import history
 from app.cli_options import declared_options, grouped, option_name
+from app.cli_password import password
 from app.config import InvalidSetting, settings
 from app.hub import Hub
 from app.model_source import Found
@@ -267,22 +269,8 @@ def found_model(name: str) -> Found:
 main.add_command(validate)
 main.add_command(calibrate)
 main.add_command(accuracy)
-
-
-@main.command()
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many runs.")
-@json_option
-def history(limit: int, as_json: bool) -> None:
-    """The newest runs of the log, newest first."""
-    log = run_log()
-    try:
-        newest = log.read(limit).runs
-    except OSError as error:
-        raise InvalidInput("LOG_DIR", f"The log in {log.directory} cannot be read: {error.strerror}.") from None
-    if as_json:
-        click.echo(json_text.write({"runs": [run.as_dict() for run in newest]}, indent=2))
-    else:
-        show(text_report.runs(newest) if newest else ["No runs yet."])
+main.add_command(history)
+main.add_command(password)
 
 
 @main.command()
@@ -308,7 +296,9 @@ def own_setting(name: str) -> Any:
 
 def run_log() -> RunLog:
     """The log of LOG_DIR."""
-    return RunLog(own_setting("LOG_DIR"), fsync=own_setting("LOG_FSYNC"))
+    return RunLog(
+        own_setting("LOG_DIR"), fsync=own_setting("LOG_FSYNC"), max_bytes=own_setting("LOG_MAX_MB") * 1_000_000
+    )
 
 
 def save(run: Run) -> dict[str, Any]:

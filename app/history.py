@@ -9,7 +9,18 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from app.history_index import NUMBERS, Index, IndexUnavailable, State, is_broken, milliseconds, reason, runs, setups, time_text
+from app.history_index import (
+    NUMBERS,
+    Index,
+    IndexUnavailable,
+    State,
+    is_broken,
+    milliseconds,
+    reason,
+    runs,
+    setups,
+    time_text,
+)
 from app.history_query import Filters, Query
 from app.history_rows import COLUMN, Row
 from app.run_log import Run, RunLog
@@ -135,14 +146,15 @@ class History:
 
     def runs(self, run_ids: Sequence[str]) -> list[Run]:
         """The runs of these ids in their order; an id that no run has is left out."""
+        known: dict[str, Run | None] = {}
+        unread = True
         try:
-            found = self._read(lambda db: ({one: self._index.run(db, one) for one in run_ids}, self._index.state(db)))
+            known = self._read(lambda db: {one: self._index.run(db, one) for one in run_ids})
+            unread = self._index.is_behind
         except IndexUnavailable as error:
             logger.warning("The index of the history cannot be used: %s", error)
-            found = ({}, None)
-        known, state = found
         missing = [run_id for run_id in run_ids if known.get(run_id) is None]
-        if missing and (state is None or state.behind):
+        if missing and unread:
             known |= self._log.find(missing)
         return [run for run_id in run_ids if (run := known.get(run_id)) is not None]
 
@@ -247,11 +259,12 @@ class Search:
         """How many runs meet conditions on their setup and on themselves."""
         run_conditions = [*run_conditions, *self._time_conditions]
         if not run_conditions:
-            return int(self._db.scalar(sa.select(sa.func.coalesce(sa.func.sum(setups.c.runs), 0)).where(*conditions)))
+            total = sa.select(sa.func.coalesce(sa.func.sum(setups.c.runs), 0)).where(*conditions)
+            return int(self._db.scalars(total).one())
         query = sa.select(sa.func.count()).select_from(runs).where(*run_conditions)
         if conditions:
             query = query.where(runs.c.setup.in_(sa.select(setups.c.id).where(*conditions)))
-        return int(self._db.scalar(query))
+        return int(self._db.scalars(query).one())
 
 
 def _directed(column: sa.Column, descending: bool) -> sa.UnaryExpression:
@@ -301,7 +314,7 @@ def choices(db: sa.Connection) -> dict[str, list[Choice]]:
 
 def rows_of(db: sa.Connection, ids: Sequence[int]) -> Iterator[Row]:
     """The rows of these runs, in their order."""
-    names = [name for name in Row.__slots__ if name != "time"]
+    names = [name for name in Row._fields if name != "time"]
     columns = [(runs if name in (*NUMBERS, "run_id") else setups).c[name] for name in names]
     for since_1970, *values in _joined(db, ids, [runs.c.milliseconds, *columns]):
         yield Row(**dict(zip(names, values, strict=True)), time=time_text(since_1970))

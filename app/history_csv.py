@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from app.history_rows import Row
 
 #: The columns: the fields of a row, whose names carry their units.
-FIELDS = tuple(Row.__slots__)
+FIELDS = Row._fields
 #: A spreadsheet takes a cell that begins with one of these for a formula or a command.
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from app.run_log import LogFile, Mark, News, Run, RunLog, run_of
 #: Part of every name: another version makes an index of its own.
 SCHEMA = 1
 #: Of a log file, read in one transaction.
-BATCH_BYTES = 4_000_000
+BATCH_BYTES = 12_000_000
 #: How long a reader waits for another process that writes.
 PATIENCE_SECONDS = 1.0
 #: PostgreSQL's advisory lock: whoever holds it catches up.
@@ -103,6 +104,13 @@ INDEXES = (
     ),
 )
 
+INSERT_COLUMNS = ("file", "offset", "length", "run_id", "milliseconds", "setup", *NUMBERS, "record")
+INSERT = f"INSERT INTO {runs.name} (" + ", ".join(f'"{name}"' for name in INSERT_COLUMNS) + ") VALUES ({})"
+
+Setup = tuple[Any, ...]
+setup_of = attrgetter(*SETUP_FIELDS)
+numbers_of = attrgetter(*NUMBERS)
+
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00.000Z")
 
 
@@ -133,9 +141,10 @@ class Index:
         self._engine: sa.Engine | None = None
         self._identity: tuple[int, int] | None = None
         self._temporary: tempfile.TemporaryDirectory | None = None
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # Of the connection.
+        self._turn = threading.Lock()  # Of reading the log.
         self._reader: threading.Thread | None = None
-        self._setups: dict[str, int] = {}
+        self._setups: dict[Setup, int] = {}
         self._indexed = False
         self._behind = 0
 
@@ -144,8 +153,6 @@ class Index:
     def engine(self) -> sa.Engine:
         """The database, made where it is missing. Raises IndexUnavailable."""
         with self._lock:
-            if self._engine is not None and self._is_replaced():
-                self._forget_engine()
             if self._engine is None:
                 try:
                     self._engine = self._opened()
@@ -164,22 +171,36 @@ class Index:
             return self._sqlite(self.path)
         except (OSError, sa.exc.OperationalError):
             # DATA_DIR cannot be written to: an index of this process alone is better than none.
-            self._temporary = tempfile.TemporaryDirectory(prefix="history-")
+            self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="history-")
             return self._sqlite(Path(self._temporary.name) / self.path.name)
 
     def _sqlite(self, path: Path) -> sa.Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        state = path.stat()
+        self._file, self._identity = path, (state.st_dev, state.st_ino)
         engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": PATIENCE_SECONDS}, pool_size=8
         )
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", _begin)
-        with engine.connect().execution_options(writes=True) as db, db.begin():
-            _create_tables(db)
-        state = path.stat()
-        self._identity = (state.st_dev, state.st_ino)
-        self._file = path
+        try:
+            with engine.connect().execution_options(writes=True) as db, db.begin():
+                _create_tables(db)
+        except sa.exc.DatabaseError as error:
+            engine.dispose()
+            if not is_broken(error):
+                raise
+            self._discard()
+            return self._sqlite(path)
         return engine
+
+    def _discard(self) -> None:
+        """Delete the file, unless another process has done so and begun anew."""
+        with locked(self._file.with_suffix(".lock")):
+            if not self._is_replaced():
+                for end in ("", "-wal", "-shm"):
+                    Path(f"{self._file}{end}").unlink(missing_ok=True)
 
     def _is_replaced(self) -> bool:
         """Whether another process has begun the file anew, or somebody has deleted it."""
@@ -204,15 +225,15 @@ class Index:
             if self.url:
                 metadata.drop_all(self._engine)
             else:
-                with locked(self._file.with_suffix(".lock")):
-                    if not self._is_replaced():
-                        for end in ("", "-wal", "-shm"):
-                            Path(f"{self._file}{end}").unlink(missing_ok=True)
+                self._discard()
             self._forget_engine()
 
     def close(self) -> None:
         with self._lock:
             self._forget_engine()
+            if self._temporary is not None:
+                self._temporary.cleanup()
+                self._temporary = None
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -259,7 +280,10 @@ class Index:
 
     def _step(self, patient: bool) -> int:
         """One transaction's worth."""
-        with self._lock:
+        with self._turn:
+            with self._lock:
+                if self._engine is not None and self._is_replaced():
+                    self._forget_engine()
             try:
                 with self.reading() as db:
                     stale, gone, size = self._compare(db)
@@ -271,7 +295,7 @@ class Index:
                     for known in gone:
                         _forget(db, known.id)
                         db.execute(files.delete().where(files.c.id == known.id))
-                    fresh: dict[str, int] = {}
+                    fresh: dict[Setup, int] = {}
                     budget = BATCH_BYTES
                     for file, row in stale:
                         budget -= self._read(db, file, row, fresh, budget)
@@ -295,15 +319,19 @@ class Index:
             if row is None or row.size != file.size or not self.log.is_followed(file, mark_of(row)):
                 stale.append((file, row))
                 left += max(0, file.size - (row.offset if row else 0))
+        if known:  # A listing may miss a file that is being renamed, but not twice.
+            for file in self.log.files():
+                known.pop((str(file.identity[0]), str(file.identity[1])), None)
         return stale, list(known.values()), left
 
-    def _read(self, db: sa.Connection, file: LogFile, row: Any, fresh: dict[str, int], budget: int) -> int:
+    def _read(self, db: sa.Connection, file: LogFile, row: Any, fresh: dict[Setup, int], budget: int) -> int:
         """Take in what a file holds beyond what is known of it; returns how many bytes that were."""
         news = self.log.follow(file.name, mark_of(row) if row else None, self._item, budget)
         if news is None or news.mark.identity != file.identity:  # Rotated a moment ago: the next round sees it.
             return budget
         if row is None:
-            file_id, known_runs, skipped = db.execute(files.insert().values(self._state(news, 0, 0))).inserted_primary_key[0], 0, 0
+            added = db.execute(files.insert().values(self._state(news, 0, 0)).returning(files.c.id))
+            file_id, known_runs, skipped = added.scalar_one(), 0, 0
         else:
             file_id, known_runs, skipped = row.id, row.runs, row.skipped
             if news.restarted:
@@ -327,11 +355,11 @@ class Index:
             "runs": count,
         }  # fmt: skip
 
-    def _insert(self, db: sa.Connection, file: int, news: News, fresh: dict[str, int]) -> None:
+    def _insert(self, db: sa.Connection, file: int, news: News, fresh: dict[Setup, int]) -> None:
         rows = [row for _, _, (row, _) in news.items]
         if not rows:
             return
-        keys = [setup_key(row) for row in rows]
+        keys = list(map(setup_of, rows))
         counts = Counter(keys)
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._setups and key not in fresh}
         fresh |= _setup_ids(db, missing)
@@ -340,15 +368,12 @@ class Index:
             setups.update().where(setups.c.id == sa.bindparam("of")).values(runs=setups.c.runs + sa.bindparam("more")),
             [{"of": ids[key], "more": count} for key, count in counts.items()],
         )
-        columns = ["file", "offset", "length", "run_id", "milliseconds", "setup", *NUMBERS, "record"]
-        db.execute(
-            runs.insert(),
-            [
-                dict(zip(columns, (file, offset, length, row.run_id, milliseconds(row.time), ids[key],
-                                   *(getattr(row, name) for name in NUMBERS), record), strict=True))
-                for key, (offset, length, (row, record)) in zip(keys, news.items, strict=True)
-            ],
-        )  # fmt: skip
+        added = [
+            (file, offset, length, row.run_id, milliseconds(row.time), ids[key], *numbers_of(row), record)
+            for key, (offset, length, (row, record)) in zip(keys, news.items, strict=True)
+        ]
+        # Written out: for as many rows as these, SQLAlchemy's own insert takes longer than the database.
+        db.exec_driver_sql(INSERT.format(", ".join(["%s" if self.url else "?"] * len(added[0]))), added)
 
     def _make_indexes(self) -> None:
         if self._indexed:
@@ -358,6 +383,9 @@ class Index:
                 index.create(db, checkfirst=True)
             if not self.url:
                 db.exec_driver_sql("ANALYZE")
+        if not self.url:
+            with self.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+                db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         self._indexed = True
 
     @property
@@ -375,6 +403,11 @@ class Index:
         return path.read_text().strip()
 
     # Reading
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the log held more than was read when this process last looked."""
+        return self._behind > 0
 
     def state(self, db: sa.Connection) -> State:
         count, skipped, torn = db.execute(
@@ -405,13 +438,10 @@ class Index:
         return run if run is not None and run.run_id == run_id else None
 
 
-def setup_key(row: Row) -> str:
-    return "\x1f".join([str(getattr(row, name)) for name in SETUP_FIELDS])
-
-
 def milliseconds(text: str) -> int:
     """Since 1970, of a time as `run_log` writes it."""
-    return (datetime.fromisoformat(text) - EPOCH) // timedelta(milliseconds=1)
+    moment = datetime.fromisoformat(text) - EPOCH
+    return (moment.days * 86_400 + moment.seconds) * 1000 + moment.microseconds // 1000
 
 
 def time_text(since_1970: int) -> str:
@@ -434,9 +464,9 @@ def is_broken(error: sa.exc.DatabaseError) -> bool:
     return any(sign in str(error) for sign in signs)
 
 
-def _setup_ids(db: sa.Connection, missing: Mapping[str, Row]) -> dict[str, int]:
+def _setup_ids(db: sa.Connection, missing: Mapping[Setup, Row]) -> dict[Setup, int]:
     """The ids of setups that this process does not know yet; those that nobody knows are added."""
-    digests = {hashlib.sha256(key.encode()).hexdigest(): (key, row) for key, row in missing.items()}
+    digests = {hashlib.sha256(repr(key).encode()).hexdigest(): (key, row) for key, row in missing.items()}
     found: dict[str, int] = {}
     for some in _parts(list(digests), 500):
         query = sa.select(setups.c.digest, setups.c.id).where(setups.c.digest.in_(some))

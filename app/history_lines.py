@@ -6,11 +6,20 @@ A line of another shape goes the careful way through `run_log.decode`; both give
 from __future__ import annotations
 
 import math
+import re
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
-from app.history_rows import Row, finite, kept, layout_text, precision_text
+from app.history_rows import Row, kept, layout_text, precision_text
 from app.run_log import RUN_ID, SCHEMA, decode, utc_text
+
+
+#: What `history_rows.finite` lets through.
+Finite = Annotated[float, msgspec.Meta(gt=-1e300, lt=1e300)]
+#: A time as `run_log.utc_text` writes it.
+UTC_TEXT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -34,12 +43,12 @@ class _Precision(msgspec.Struct, frozen=True):
 
 
 class _Memory(msgspec.Struct, frozen=True):
-    total: float | None = None
-    capacity: float | None = None
+    total: Finite | None = None
+    capacity: Finite | None = None
 
 
 class _Quantity(msgspec.Struct, frozen=True):
-    value: float | None = None
+    value: Finite | None = None
 
 
 class _Inputs(msgspec.Struct, frozen=True):
@@ -47,10 +56,10 @@ class _Inputs(msgspec.Struct, frozen=True):
     gpu: str = ""
     engine: str = ""
     note: str = ""
-    num_gpus: float | None = None
-    input_tokens: float | None = None
-    output_tokens: float | None = None
-    concurrency: float | str | None = None
+    num_gpus: Finite | None = None
+    input_tokens: Finite | None = None
+    output_tokens: Finite | None = None
+    concurrency: Finite | str | None = None
 
 
 class _Results(msgspec.Struct, frozen=True):
@@ -98,35 +107,39 @@ def row_of(line: bytes) -> Row | None:
     concurrency = inputs.concurrency
     if isinstance(concurrency, str):
         concurrency = math.inf if concurrency == "saturated" else None
+    time = found.time
     try:
-        time = utc_text(found.time)
+        if UTC_TEXT.fullmatch(time):
+            datetime.fromisoformat(time)  # There is such a day.
+        else:
+            time = utc_text(time)
     except ValueError:
         return None
     return Row(
-        run_id=found.run_id,
-        time=time,
-        source=kept(found.source),
-        kind=kept(found.kind),
-        model=model,
-        gpu=slug,
-        gpu_name=kept(gpu.name) or slug,
-        num_gpus=finite(layout.num_gpus) or finite(inputs.num_gpus),
-        layout=layout_text(layout.tp, layout.pp, layout.dp, layout.ep),
-        engine=engine,
-        engine_name=kept(results.engine.label) or engine,
-        precision=precision_text(precision.weights, precision.activations, precision.kv_cache),
-        note=kept(inputs.note),
-        input_tokens=finite(inputs.input_tokens),
-        output_tokens=finite(inputs.output_tokens),
-        concurrency=concurrency if concurrency == math.inf else finite(concurrency),
-        fits=results.fits,
-        used_bytes=finite(results.memory_bytes_per_gpu.total),
-        capacity_bytes=finite(results.memory_bytes_per_gpu.capacity),
-        ttft_ms=finite(results.ttft_ms.value),
-        tpot_ms=finite(results.tpot_ms.value),
-        tokens_per_s=finite(results.output_tokens_per_s.value),
-        tokens_per_s_per_user=finite(results.output_tokens_per_s_per_user.value),
-        usd_per_hour=finite(results.usd_per_hour.value),
+        found.run_id,
+        time,
+        kept(found.source),
+        kept(found.kind),
+        model,
+        slug,
+        kept(gpu.name) or slug,
+        layout.num_gpus or inputs.num_gpus,
+        layout_text(layout.tp, layout.pp, layout.dp, layout.ep),
+        engine,
+        kept(results.engine.label) or engine,
+        precision_text(precision.weights, precision.activations, precision.kv_cache),
+        kept(inputs.note),
+        inputs.input_tokens,
+        inputs.output_tokens,
+        concurrency,
+        results.fits,
+        results.memory_bytes_per_gpu.total,
+        results.memory_bytes_per_gpu.capacity,
+        results.ttft_ms.value,
+        results.tpot_ms.value,
+        results.output_tokens_per_s.value,
+        results.output_tokens_per_s_per_user.value,
+        results.usd_per_hour.value,
     )
 
 

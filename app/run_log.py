@@ -229,8 +229,12 @@ class RunLog:
     def _put_aside(self, path: Path) -> bool:
         """Rename the locked file to its next generation; False where the directory refuses, and the file grows on."""
         numbers = [int(found[2]) for file in self.files() if (found := GENERATION.fullmatch(file.name)) and found[2]]
+        number = max(numbers, default=0) + 1
+        # A listing may miss a file that is being renamed; whoever holds the lock is the only one to add a generation.
+        while os.path.lexists(f"{path}.{number}"):
+            number += 1
         with suppress(OSError):
-            path.rename(path.with_name(f"{path.name}.{max(numbers, default=0) + 1}"))
+            path.rename(f"{path}.{number}")
             return True
         return False
 

@@ -133,7 +133,7 @@ def test_broken_lines_are_counted_as_the_log_counts_them(log: RunLog, history: H
 def test_a_run_is_found_by_its_id_and_an_unknown_one_is_not(log: RunLog, history: History) -> None:
     for number in range(30):
         log.append(logged(number, source="cli" if number % 2 else "web"))
-    assert history.run(logged(17).run_id) == logged(17)
+    assert history.run(logged(17).run_id) == logged(17, source="cli")
     assert history.run("unknown") is None
 
 

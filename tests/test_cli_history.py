@@ -1,0 +1,153 @@
+"""`python -m app history`: lists, searches, exports, checks and tidies the log."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from app import log_care
+from app.run_log import CLI_FILE, WEB_FILE, Run, RunLog
+from tests.test_cli import Program
+from tests.test_history import logged
+from tests.test_run_log import NOT_RUNS, write_lines
+
+QWEN = "Qwen/Qwen2.5-72B-Instruct"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> RunLog:
+    return RunLog(tmp_path / "logging", max_bytes=3000)
+
+
+@pytest.fixture
+def run(log: RunLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    return Program(log.directory)
+
+
+@pytest.fixture
+def runs(log: RunLog) -> dict[str, Run]:
+    """In several generations of both files."""
+    runs = {
+        "first": logged(1),
+        "qwen": logged(2, source="cli", model=QWEN, days=1),
+        "b200": logged(3, gpu=("b200", "B200 SXM 192GB"), days=2),
+        "noted": logged(4, days=3),
+        "trained": Run(**{**logged(5, source="cli", days=4).as_dict(), "kind": "train"}),
+    }
+    runs["noted"].inputs["note"] = "=1+1 for the board"
+    for one in runs.values():
+        log.append(one)
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), "trained noted b200 qwen first"),
+        (("--limit", "2"), "trained noted"),
+        (("--model", QWEN), "qwen"),
+        (("--model", "qwen2.5-72b-instruct"), "qwen"),
+        (("--gpu", "B200"), "b200"),
+        (("--kind", "train"), "trained"),
+        (("--since", "2026-11-25"), "trained noted b200"),
+        (("--text", "BOARD llama"), "noted"),
+        (("--since", "2026-11-24", "--gpu", "h100-sxm", "--limit", "2"), "trained noted"),
+        (("--model", "nobody/has-this"), ""),
+    ],
+)
+def test_filters(run: Program, runs: dict[str, Run], options: tuple[str, ...], expected: str) -> None:
+    found = run.json("history", *options)["runs"]
+    assert found == [runs[name].as_dict() for name in expected.split()]
+
+
+def test_nothing_found_is_said(run: Program, runs: dict[str, Run]) -> None:
+    assert run("history", "--text", "nothing like it").stdout == "No run matches.\n"
+
+
+def test_csv_holds_all_runs_and_no_formula(run: Program, runs: dict[str, Run]) -> None:
+    rows = list(csv.DictReader(io.StringIO(run("history", "--csv").stdout, newline="")))
+    assert [row["run_id"] for row in rows] == [one.run_id for one in reversed(runs.values())]
+    assert rows[1]["note"] == "'=1+1 for the board"
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (("--since", "yesterday"), "since"),
+        (("--kind", "guess"), "kind"),
+        (("--csv", "--verify"), "csv"),
+        (("--limit", "0"), "limit"),
+    ],
+)
+def test_what_is_refused(run: Program, options: tuple[str, ...], field: str) -> None:
+    done = run("history", *options)
+    assert (done.exit_code, field in done.stderr) == (2, True)
+
+
+def test_verify_counts_runs_broken_lines_and_twins(run: Program, log: RunLog, runs: dict[str, Run]) -> None:
+    write_lines(log.directory, *list(NOT_RUNS.values())[:5], b"")
+    write_lines(log.directory, b"torn", name=CLI_FILE)
+    log.append(runs["first"])
+    files = len(log.files())
+    assert run.json("history", "--verify") == {"files": files, "good": 6, "broken": 6, "duplicates": 1}
+    assert run("history", "--verify").stdout == f"{files} files: 6 runs, 6 broken lines, 1 twins.\n"
+
+
+def test_compacting_takes_out_what_verify_counts_and_nothing_else(
+    run: Program, log: RunLog, runs: dict[str, Run]
+) -> None:
+    write_lines(log.directory, *NOT_RUNS.values())
+    newer = Run(**{**runs["first"].as_dict(), "results": {"fits": False}})
+    log.append(newer)
+    before = log_care.verify(log)
+    assert before.broken == len(NOT_RUNS)
+    assert f"Took {before.broken + 1} lines out" in run("history", "--compact").stdout
+    assert log_care.verify(log) == log_care.Tally(files=before.files, good=5)
+    assert log.get(newer.run_id) == newer
+    assert {one.run_id for one in log.read().runs} == {one.run_id for one in runs.values()}
+    removed = (log.directory / log_care.REMOVED).read_bytes()
+    assert NOT_RUNS["text"] in removed and NOT_RUNS["torn"] in removed
+    assert "Nothing to take out." in run("history", "--compact").stdout
+
+
+def test_runs_appended_while_the_log_is_compacted_stay(log: RunLog) -> None:
+    for number in range(200):
+        log.append(logged(number))
+        write_lines(log.directory, b"foreign")
+    writer = threading.Thread(target=lambda: [log.append(logged(number)) for number in range(200, 400)])
+    writer.start()
+    for _ in range(3):
+        log_care.compact(log)
+    writer.join()
+    assert {one.run_id for one in log.read().runs} == {logged(number).run_id for number in range(400)}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_cannot_be_written_is_named(run: Program, log: RunLog, runs: dict[str, Run]) -> None:
+    write_lines(log.directory, b"foreign")
+    log.directory.chmod(0o500)
+    done = run("history", "--compact")
+    log.directory.chmod(0o700)
+    assert (done.exit_code, "LOG_DIR" in done.stderr) == (2, True)
+
+
+def test_the_log_survives_a_compaction_that_fails(
+    log: RunLog, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_lines(log.directory, b"foreign")
+    before = (log.directory / WEB_FILE).read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        log_care.compact(log)
+    assert (log.directory / WEB_FILE).read_bytes() == before
+    assert not list(log.directory.glob("*.compacting"))
