@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import catalog, published, scoring
+from app.calculations.uncertainty import NEARNESS
 from app.catalog import DATA, DataError
 from app.protocol import IN_VERSION, SPELLINGS
 from app.scoring import Judged
@@ -23,7 +24,7 @@ FILE = DATA / "accuracy.csv.gz"
 COLUMNS = ("id", "predicted", "low", "high", "roofline", "tag")
 NUMBERS = ("predicted", "low", "high", "roofline")
 #: How far a measurement's conditions lay from those that the prediction was fitted to.
-TAGS = ("nearby", "interpolated", "extrapolated")
+TAGS = NEARNESS
 OTHER_TOOLS = ("tool", "metric_class", "error", "coverage", "source")
 NOT_STATED, OTHER = "not stated", "other"
 
@@ -69,7 +70,7 @@ class Accuracy:
     predicted: Numbers
     low: Numbers
     high: Numbers
-    #: Weights and cache over bandwidth, operations over peak, at one flat efficiency.
+    #: Weights and cache over bandwidth, operations over peak, at one flat efficiency; power: the board's limit.
     roofline: Numbers
     #: metric, gpu, family, engine, year, source, tag.
     facets: Mapping[str, Facet]

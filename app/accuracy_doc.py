@@ -9,7 +9,7 @@ from app import accuracy, accuracy_page, catalog, formatting
 from app.accuracy import TAGS, Accuracy
 from app.accuracy_query import Query
 from app.calculations.errors import InvalidInput
-from app.calculations.uncertainty import ANY
+from app.calculations.uncertainty import ANY, NEARNESS
 from app.scoring import Figures
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
@@ -44,8 +44,8 @@ def headline(data: Accuracy) -> Iterator[str]:
     yield (
         f"{formatting.integer(len(data))} measurements of {sources} sources. Every figure is cross-validated: a"
         " prediction was made by a fit that left out all measurements of the same model on the same GPU. Ours, roofline"
-        " (weights and cache over bandwidth, operations over peak, at one flat efficiency) and the best other tool:"
-        " mean over the sources of their medians; the rest: all rows together."
+        " (weights and cache over bandwidth, operations over peak, at one flat efficiency; the board's power limit) and"
+        " the best other tool: mean over the sources of their medians; the rest: all rows together."
     )
     yield ""
     yield from heads("measured", "ours", "sources", "roofline", "best other tool", *FIGURES)
@@ -96,11 +96,10 @@ def worst(data: Accuracy) -> Iterator[str]:
 
 def ranges() -> Iterator[str]:
     yield from heading("The ranges beside the estimates")
-    yield from heads("metric", "engine", "low", "high", "rows", "pairs", "inside")
-    for (metric_class, engine), found in sorted(catalog.spreads().items(), key=lambda item: range_order(*item[0])):
+    yield from heads("metric", "engine", "nearness", "low", "high", "rows", "pairs", "inside")
+    for key, found in sorted(catalog.spreads().items(), key=lambda item: range_order(*item[0])):
         yield line(
-            metric_class,
-            engine,
+            *key,
             f"{found.low:.2f}",
             f"{found.high:.2f}",
             formatting.integer(found.rows),
@@ -109,9 +108,9 @@ def ranges() -> Iterator[str]:
         )
 
 
-def range_order(metric_class: str, engine: str) -> tuple[str, bool, str]:
-    """By metric, engines by name, all engines last."""
-    return metric_class, engine == ANY, engine
+def range_order(metric_class: str, engine: str, nearness: str) -> tuple[str, bool, str, int]:
+    """By metric, engines by name, all engines last; the nearest first."""
+    return metric_class, engine == ANY, engine, NEARNESS.index(nearness)
 
 
 def heading(words: str) -> Iterator[str]:

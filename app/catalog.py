@@ -26,8 +26,8 @@ from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
 from app.calculations.kernel_library import Curves
-from app.calculations.uncertainty import Spread, Spreads
-from app.units import GB_PER_SECOND, GIB, MICRO, MILLI, TERA
+from app.calculations.uncertainty import Measured, Spread, Spreads
+from app.units import GB_PER_SECOND, GIB, MICRO, MILLI, PICO, TERA
 
 DATA = Path(__file__).parent / "data"
 
@@ -42,7 +42,7 @@ PEAK_COLUMNS = {
 
 
 #: ranges.csv, written by `python -m app calibrate`.
-RANGE_COLUMNS = ("metric", "engine", "low", "high", "rows", "groups", "coverage", "sources")
+RANGE_COLUMNS = ("metric", "engine", "nearness", "low", "high", "rows", "groups", "coverage", "sources")
 
 
 class DataError(ValueError):
@@ -318,7 +318,7 @@ def engine(name: str, field: str = "engine") -> Engine:
 
 @cache
 def spreads() -> Spreads:
-    """How far measurements lay from predictions, by class of metric and engine."""
+    """How far measurements lay from predictions, by class of metric, engine and nearness."""
     return read_spreads(DATA / "ranges.csv")
 
 
@@ -328,7 +328,7 @@ def read_spreads(path: Path) -> Spreads:
         return MappingProxyType({})
     return MappingProxyType(
         {
-            (row["metric"], row["engine"]): Spread(
+            (row["metric"], row["engine"], row["nearness"]): Spread(
                 low=float(row["low"]),
                 high=float(row["high"]),
                 rows=int(row["rows"]),
@@ -344,7 +344,7 @@ def read_spreads(path: Path) -> Spreads:
 def hardware() -> Hardware:
     """What surrounds the accelerators."""
     tables = tomllib.loads((DATA / "hardware.toml").read_text(encoding="utf-8"))
-    node, links, power = tables["node"], tables["links"], tables["power"]
+    node, links = tables["node"], tables["links"]
     generations = {name: tuple(found) for name, found in tables["kernels"].items() if name != "source"}
     return Hardware(
         node_gpus=node["node_gpus"],
@@ -356,8 +356,33 @@ def hardware() -> Hardware:
         in_network=tuple(links["in_network"]),
         generations=MappingProxyType(generations),
         expert_imbalance=tables["experts"]["imbalance"],
-        power=PowerModel(**{key: power[key] for key in ("idle", "compute", "memory", "other")}),
+        power=power_model(tables["power"]["idle"]),
     )
+
+
+#: power.csv, written by `python -m app calibrate --power`.
+POWER = DATA / "power.csv"
+POWER_COLUMNS = ("coefficient", "key", "value", "unit", "low", "high", "rows", "standard_error")
+#: What GPUs draw as files name it -> the part of PowerModel and the size of the file's unit.
+POWER_COEFFICIENTS = {"awake": ("awake", 1.0), "byte": ("joules_per_byte", PICO), "flop": ("joules_per_flop", PICO)}
+POWER_LEVELS = ("generation", "gpu")
+
+
+def power_model(idle: float) -> PowerModel:
+    """The fitted coefficients of power; `idle` is no fit."""
+    shared, factors = {}, {}
+    for row in rows(POWER, POWER_COLUMNS):
+        name, value = row["coefficient"], float(row["value"])
+        if not float(row["low"]) <= value <= float(row["high"]):
+            raise DataError(f"power.csv: {name} {row['key']} lies outside its bounds")
+        if name in POWER_COEFFICIENTS:
+            part, unit = POWER_COEFFICIENTS[name]
+            shared[part] = value * unit
+        elif name in POWER_LEVELS:
+            factors[name, row["key"]] = value
+        else:
+            raise DataError(f"power.csv: {name!r} is no coefficient")
+    return PowerModel(idle=idle, factors=MappingProxyType(factors), **shared)
 
 
 GRID_COLUMNS = ("slug", "name", "group", "gco2_per_kwh", "year", "basis", "source")
@@ -397,6 +422,10 @@ KERNEL_COLUMNS = ("generation", "kernel", "library", "format", "constant", "valu
 #: Constants of kernels.csv that are microseconds.
 MICROSECONDS = frozenset({"t0", "t1", "tb", "tau", "te", "tr", "ts", "a", "b", "a2", "b2"})
 EFFICIENCY = DATA / "efficiency.csv"
+MEASURED = DATA / "measured.csv"
+#: Name of the calibration that ships.
+PUBLISHED = "published"
+MEASURED_COLUMNS = ("engine", "gpu", "model", "rows")
 EFFICIENCY_COLUMNS = ("level", "key", "coefficient", "deviation", "factor", "rows")
 
 
@@ -412,9 +441,44 @@ def kernel_curves() -> Curves:
 
 
 @cache
+def measured() -> Measured:
+    """Which engines were measured on which accelerators with which models."""
+    return Measured(
+        triples=frozenset((row["engine"], row["gpu"], row["model"]) for row in rows(MEASURED, MEASURED_COLUMNS))
+    )
+
+
+@cache
 def efficiency() -> Efficiency:
     """The calibrated coefficients."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows(EFFICIENCY, EFFICIENCY_COLUMNS):
         found.setdefault((row["level"], row["key"]), {})[row["coefficient"]] = float(row["deviation"])
-    return Efficiency(deviations=MappingProxyType(found))
+    return Efficiency(deviations=MappingProxyType(found), name=PUBLISHED)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Coefficients by name, and what was measured with what."""
+
+    efficiency: Efficiency
+    measured: Measured
+
+
+def calibrations() -> Mapping[str, Calibration]:
+    """The published calibration and those that users have saved; these know what was published too."""
+    published = Calibration(efficiency=efficiency(), measured=measured())
+    own = user_data.current().calibrations.entries()
+    return {PUBLISHED: published} | {
+        name: Calibration(efficiency=one.efficiency, measured=published.measured | one.measured)
+        for name, one in own.items()
+    }
+
+
+def calibration(name: str, field: str = "calibration") -> Calibration:
+    """The calibration of this name; InvalidInput with the nearest names where there is none."""
+    found = calibrations()
+    keys = {same(one): one for one in found}
+    if same(name) not in keys:
+        raise unknown(field, "Calibration", name, found)
+    return found[keys[same(name)]]

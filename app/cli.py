@@ -29,9 +29,10 @@ from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
 from app.calculations.scenario import CUSTOM, GROUPS
 from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
-from app.cli_accuracy import calibrate, json_option, show, validate
+from app.cli_accuracy import calibrate, json_option, validate
 from app.cli_accuracy_doc import accuracy
 from app.cli_options import declared_options, grouped, option_name
+from app.cli_output import show
 from app.config import InvalidSetting, settings
 from app.hub import Hub
 from app.model_source import Found
@@ -202,7 +203,7 @@ def model(
         if found.config is None:
             raise InvalidInput("name", f"{name!r} is in the list already.", "a config.json, or an id of the hub")
         config = found.config
-        shown = on_disk(
+        shown = own.on_disk(
             lambda: own.save_model(save_as, found.model.source, config, notes=found.notes, replace=replace)
         ).model
         if not as_json:
@@ -230,7 +231,7 @@ def gpu(name: str | None, save_as: str | None, do_delete: bool, do_export: bool,
         return
     if save_as is not None:
         inputs, path = config_file.read_object(name, "name", "a JSON file with the inputs of a custom accelerator")
-        shown = on_disk(lambda: own.save_gpu(save_as, f"described in {path}", inputs, replace=replace)).gpu
+        shown = own.on_disk(lambda: own.save_gpu(save_as, f"described in {path}", inputs, replace=replace)).gpu
         if not as_json:
             click.echo(f"Saved as {shown.name!r}.\n")
     else:
@@ -251,22 +252,13 @@ def check_saving(name: str | None, save_as: str | None, do_delete: bool, do_expo
 
 def saved(work: Callable[[str], Mapping[str, Any] | None], name: str, as_json: bool) -> None:
     """Delete or print a saved entry."""
-    document = on_disk(lambda: work(name))
+    document = own.on_disk(lambda: work(name))
     if document is not None:
         click.echo(json.dumps(document, indent=2))
     elif as_json:
         click.echo(json_text.write({"deleted": name}))
     else:
         click.echo(f"Deleted {name!r}.")
-
-
-def on_disk(work: Callable[[], Answer]) -> Answer:
-    """What `work` returns; InvalidInput where the directory of saved entries cannot be used."""
-    try:
-        return work()
-    except OSError as error:
-        directory = user_data.current().directory
-        raise InvalidInput("DATA_DIR", f"{directory} cannot be written to: {error.strerror}.") from None
 
 
 def found_model(name: str) -> Found:

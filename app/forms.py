@@ -116,6 +116,8 @@ def canonical(catalogue: str, name: str) -> str:
         return CUSTOM
     if catalogue == "grids":
         return catalog.grid(name).slug
+    if catalogue == "calibrations":
+        return catalog.calibration(name).efficiency.name
     if catalogue == "models":
         return catalog.model(name).name
     return catalog.gpu(name).slug if catalogue == "gpus" else catalog.engine(name).name
@@ -129,6 +131,8 @@ def options(declared: Input) -> Mapping[str, Mapping[str, str]]:
         return {"": {engine.name: engine.label for engine in catalog.engines().values()}}
     if declared.catalogue == "grids":
         return regions()
+    if declared.catalogue == "calibrations":
+        return {"": {name: name for name in catalog.calibrations()}}
     groups: dict[str, Mapping[str, str]] = {"": {CUSTOM: "Custom: describe it by hand"}}
     if declared.catalogue == "models":
         groups["My models"] = {name: name for name in catalog.own_models()}
@@ -184,15 +188,16 @@ class Group:
 
     @property
     def summary(self) -> str:
-        """The current values in words: "weights automatic, KV cache fp8"."""
+        """The current values in words: "weights automatic, KV cache fp8". The first that names something leads."""
         if self.depends_on:
             return (
                 "used when the model is custom" if self.depends_on == "model" else "used when the accelerator is custom"
             )
-        shown = [field for field in self.fields if field.declared.catalogue or not field.is_default]
+        leads = next((field for field in self.fields if field.declared.catalogue), None)
+        shown = [field for field in self.fields if field is leads or not field.is_default]
         parts = [_in_line(field) for field in shown]
         if len(shown) < len(self.fields):
-            rest = "default" if any(field.declared.catalogue for field in self.fields) else "automatic"
+            rest = "default" if leads else "automatic"
             rest = self.fields[0].placeholder if len(self.fields) == 1 else rest
             parts.append(f"the rest {rest}" if parts else rest)
         return ", ".join(parts)

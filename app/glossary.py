@@ -52,7 +52,7 @@ RESULT_KEYS = {
     "engine.name": Key("string", "", "Its short name."),
     "engine.label": Key("string", "", "Its name as it writes it."),
     "layout": Key("object", "", "How the model is laid out over the GPUs of one instance."),
-    "layout.num_gpus": Key("integer", "GPUs", "tp x pp x dp."),
+    "layout.num_gpus": Key("integer", "GPUs", "tp x pp x dp, and those that only prefill."),
     "layout.tp": Key("integer", "GPUs", "Tensor parallel: parts that every matrix is cut into."),
     "layout.pp": Key("integer", "stages", "Pipeline parallel: parts that the stack of layers is cut into."),
     "layout.ep": Key("integer", "GPUs", "Expert parallel: parts that the experts are dealt out to."),
@@ -66,6 +66,14 @@ RESULT_KEYS = {
     "layout.alternatives.total_bytes_per_gpu": Key("integer", "bytes", "Memory of its most loaded GPU."),
     "layout.alternatives.output_tokens_per_s": Key("number?", "tokens/s", "Its throughput; null if it does not fit."),
     "layout.alternatives.tpot_ms": Key("number?", "ms", "Its time per output token; null if it does not fit."),
+    "disaggregation": Key("object?", "", "GPUs that only prefill; null where all do both."),
+    "disaggregation.prefill_gpus": Key("integer", "GPUs", "How many; the others only decode, and layout is theirs."),
+    "disaggregation.prefill_tp": Key("integer", "GPUs", "Tensor parallel of a prefill replica."),
+    "disaggregation.prefill_ep": Key("integer", "GPUs", "Expert parallel on the prefill side."),
+    "disaggregation.prefill_dp": Key("integer", "replicas", "Prefill replicas."),
+    "disaggregation.prefill_busy": Key("number?", "", "Share of the time that they compute; null where nothing runs."),
+    "disaggregation.kv_transfer_ms": Key("number?", "ms", "Sending a prompt's cache, its wait included; not in TTFT."),
+    "disaggregation.decoding": Key("number?", "requests", "Requests that decode at once, on average."),
     "precision": Key("object", "", "Number formats, after automatic ones were chosen."),
     "precision.weights": Key("string", "", "Format that the linear layers are stored in."),
     "precision.activations": Key("string", "", "Format that is multiplied."),
@@ -88,6 +96,8 @@ RESULT_KEYS = {
     "batch": Key("object", "", "Requests in flight."),
     "batch.requested": Key("integer|string", "requests", "As asked: a number, or saturated."),
     "batch.running": Key("integer", "requests", "Those that run at once; the others wait."),
+    "calibration": Key("string", "", "Measurements that the speeds are calibrated on: published, or a name of yours."),
+    "nearness": Key("string", "", "Whether this was measured: nearby, interpolated or extrapolated. Sets the ranges."),
     "ttft_ms": Key("quantity", "ms", "Time to first token: waiting and prefill included."),
     "tpot_ms": Key("quantity", "ms", "Time per output token after the first."),
     "e2e_latency_ms": Key("quantity", "ms", "Time from request to last token."),
@@ -95,6 +105,14 @@ RESULT_KEYS = {
     "total_tokens_per_s": Key("quantity", "tokens/s", "Prompt and generated tokens, whole instance."),
     "requests_per_s": Key("quantity", "requests/s", "Finished requests, whole instance."),
     "output_tokens_per_s_per_user": Key("quantity", "tokens/s", "What one user sees: 1 / time per output token."),
+    "max_requests_per_s": Key("quantity", "requests/s", "Most that are served at this length, whole instance."),
+    "utilization": Key("number?", "share", "Arrivals over the most that are served; null without an arrival rate."),
+    "ttft_ms_p50": Key("quantity", "ms", "Median TTFT under Poisson arrivals; null elsewhere, or without end."),
+    "ttft_ms_p90": Key("quantity", "ms", "TTFT that nine of ten requests stay below."),
+    "ttft_ms_p99": Key("quantity", "ms", "TTFT that 99 of 100 requests stay below."),
+    "tpot_ms_p50": Key("quantity", "ms", "Median over requests of their mean time per output token."),
+    "tpot_ms_p90": Key("quantity", "ms", "That which nine of ten requests stay below."),
+    "tpot_ms_p99": Key("quantity", "ms", "That which 99 of 100 requests stay below."),
     "energy_j_per_token": Key("quantity", "J", "Energy of all GPUs per generated token."),
     "power_w_per_gpu": Key("quantity", "W", "Mean electric power of one GPU."),
     "power_w_total": Key("quantity", "W", "Mean electric power of all GPUs with their share of the site: times PUE."),
@@ -139,6 +157,13 @@ RESULT_KEYS = {
     "warnings": Key("texts", "", "What to know before trusting the numbers."),
 }
 
+#: What each word of `nearness` says of the engine, the accelerator and the model of a question.
+NEARNESS = {
+    "nearby": "the engine was measured on this accelerator with this model",
+    "interpolated": "the engine was measured on this accelerator, with other models",
+    "extrapolated": "the engine was not measured on this accelerator; it is predicted from others",
+}
+
 #: Only where it is asked for: `estimate --work`, `?work=1`.
 WORK_KEYS = {
     "work": Key("object?", "", "What the estimate is made of, made again from the inputs; null where it cannot be."),
@@ -160,10 +185,10 @@ WORK_KEYS = {
     "work.chain.numbers": Key("string", "", "The expression with numbers in it."),
 }
 
-#: A row of `work.steps.*.rows`: equal operators of a step on one GPU, or what the host adds.
+#: A row of `work.steps.*.rows`: equal operators of a step on one GPU, or what the host or guessing drafts add.
 WORK_ROW_KEYS = {
-    "name": Key("string", "", "The operator, or what the host does."),
-    "component": Key("string", "", "A component of FLOPs, elementwise, network or host."),
+    "name": Key("string", "", "The operator, what the host does, or drafts."),
+    "component": Key("string", "", "A component of FLOPs, elementwise, network, host or draft."),
     "count": Key("integer", "", "How often it runs in the step."),
     "flops": Key("number", "FLOP", "What the arithmetic needs, all of them."),
     "bytes": Key("number", "bytes", "Read and written, all of them; of the network: the messages."),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from app import catalog, user_data
 from app.calculations.errors import InvalidInput
-from app.user_data import OwnGpu, OwnModel, checked_inputs, checked_name
+from app.user_data import OwnCalibration, OwnGpu, OwnModel, checked_inputs, checked_name
+
+Answer = TypeVar("Answer")
 
 
 def save_model(
@@ -29,6 +31,22 @@ def save_gpu(name: object, source: str, inputs: Mapping[str, Any], *, replace: b
         raise taken("accelerator", checked, catalog.gpu(checked).name)
     shelf = user_data.current().gpus
     return shelf.save(checked, source, checked_inputs(inputs), now=datetime.now(UTC), replace=replace)
+
+
+def save_calibration(name: object, source: str, fit: Mapping[str, Any], *, replace: bool = False) -> OwnCalibration:
+    """Keep fitted coefficients under a name. Raises InvalidInput or OSError."""
+    checked = checked_name(name, slash=False)
+    shelf = user_data.current().calibrations
+    return shelf.save(checked, source, fit, now=datetime.now(UTC), replace=replace)
+
+
+def on_disk(work: Callable[[], Answer]) -> Answer:
+    """What `work` returns; InvalidInput where the directory of saved entries cannot be used."""
+    try:
+        return work()
+    except OSError as error:
+        directory = user_data.current().directory
+        raise InvalidInput("DATA_DIR", f"{directory} cannot be written to: {error.strerror}.") from None
 
 
 def taken(what: str, name: str, preset: str) -> InvalidInput:

@@ -20,7 +20,6 @@ SPELLINGS = {
     "llama.cpp": "llamacpp",
     "hf-transformers": "hf",
     "transformers": "hf",
-    "autoawq": "hf",
     "mlc-llm": "mlc",
     "exllama": "mlc",
     "exllamav2": "mlc",
@@ -48,6 +47,8 @@ REAL_LENGTHS = re.compile(r"ShareGPT|real dataset|MLPerf", re.I)
 MEDIAN_STEP = re.compile(r"^\s*median itl|; median itl|median per-token", re.I)
 #: Long runs from which the first wave is cut off.
 STEADY = re.compile(r"steady[- ]state", re.I)
+#: The engine's options run the attention of mixtures in replicas, where the table states tensor parallelism.
+ATTENTION_DP = re.compile(r"attention DP for MoE", re.I)
 #: Shapes of the InferenceX benchmark, whose lengths vary by a fifth and whose runs have ten waves.
 INFERENCEX = "inferencex"
 INFERENCEX_SHAPES = {(1024, 1024), (8192, 1024), (1024, 8192)}
@@ -71,6 +72,8 @@ class Protocol:
     collapsed_routing: bool = False
     max_sequences: int | None = None
     step_tokens: int | None = None
+    #: Of mixtures: the GPUs that the table gives as tensor parallel hold copies of the attention and share the experts.
+    attention_dp: bool = False
     #: The table's latency per token is the median over steps, not the mean.
     median_step: bool = False
     assumed: tuple[str, ...] = ()
@@ -139,6 +142,7 @@ def protocol(row: Row) -> Protocol:
         collapsed_routing="fake weights" in notes,
         max_sequences=round(limit) if limit else None,
         step_tokens=round(found) if (found := first(STEP_TOKENS, notes)) else None,
+        attention_dp=ATTENTION_DP.search(notes) is not None,
         median_step=notes.lower().lstrip().startswith("median itl")
         or "median per-token" in notes
         or "; median ITL" in notes,

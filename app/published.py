@@ -26,7 +26,7 @@ SERVING_COLUMNS = (
     "engine_version", "weight_precision", "activation_precision", "kv_precision", "input_tokens", "output_tokens",
     "concurrency", "metric", "value", "notes",
 )  # fmt: skip
-LENGTH_COLUMNS = ("source", "notes", "metric", "input_tokens", "output_tokens", "basis", "reference")
+LENGTH_COLUMNS = ("source", "notes", "metric", "input_tokens", "output_tokens", "beam_width", "basis", "reference")
 
 
 # --- compressed tables ------------------------------------------------------------------------------------------
@@ -98,10 +98,12 @@ def memory() -> dict[str, list[dict[str, str]]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """Mean prompt and answer of a row in tokens, None where nothing is known; `assumed` says what is not the row's."""
+    """Mean prompt and answer of a row in tokens, None where nothing is known, and the sequences that were generated for
+    each request; `assumed` says what is not the row's."""
 
     input_tokens: float | None
     output_tokens: float | None
+    beam_width: int = 1
     assumed: tuple[str, ...] = ()
 
 
@@ -117,14 +119,22 @@ def mean_lengths(row: Row) -> Lengths:
     the file that fits counts. A row of neither has None.
     """
     stated = {name: float(row[name]) if row.get(name) else None for name in ("input_tokens", "output_tokens")}
-    missing = [name for name, value in stated.items() if value is None]
-    task = next((line for line in task_lengths() if _fits(line, row)), None) if missing else None
-    assumed = []
-    for name in missing:
-        if task is not None and task[name]:
+    task = next((line for line in task_lengths() if _fits(line, row)), None)
+    assumed: list[str] = []
+    beams = 1
+    if task is not None:
+        for name in [name for name, value in stated.items() if value is None and task[name]]:
             stated[name] = float(task[name])
             assumed.append(f"{name} not stated, {task[name]} taken ({task['basis']}: {task['reference']})")
-    return Lengths(input_tokens=stated["input_tokens"], output_tokens=stated["output_tokens"], assumed=tuple(assumed))
+        beams = int(task["beam_width"] or 1)
+        if beams > 1:
+            assumed.append(f"beam width {beams} taken ({task['reference']})")
+    return Lengths(
+        input_tokens=stated["input_tokens"],
+        output_tokens=stated["output_tokens"],
+        beam_width=beams,
+        assumed=tuple(assumed),
+    )
 
 
 def _fits(line: dict[str, str], row: Row) -> bool:

@@ -60,11 +60,20 @@ METRICS: Mapping[str, tuple[tuple[str, str, Callable[[float | None], str]], ...]
         ("Output in total", "output_tokens_per_s", per_second("tok/s")),
         ("Prompt and output", "total_tokens_per_s", per_second("tok/s")),
         ("Requests", "requests_per_s", per_second("req/s")),
+        ("Most requests", "max_requests_per_s", per_second("req/s")),
     ),
     "Capacity": (
         ("Largest concurrency", "max_concurrency", lambda value: f"{formatting.integer(value)} requests"),
         ("Largest context", "max_context_tokens", lambda value: f"{formatting.integer(value)} tokens"),
         ("KV cache holds", "kv_cache_tokens", lambda value: f"{formatting.integer(value)} tokens"),
+    ),
+    "Percentiles": (
+        ("First token, median", "ttft_ms_p50", formatting.milliseconds),
+        ("First token, P90", "ttft_ms_p90", formatting.milliseconds),
+        ("First token, P99", "ttft_ms_p99", formatting.milliseconds),
+        ("Output token, median", "tpot_ms_p50", formatting.milliseconds),
+        ("Output token, P90", "tpot_ms_p90", formatting.milliseconds),
+        ("Output token, P99", "tpot_ms_p99", formatting.milliseconds),
     ),
     "Cost": (
         ("Per hour", "usd_per_hour", formatting.usd),
@@ -84,8 +93,15 @@ METRICS: Mapping[str, tuple[tuple[str, str, Callable[[float | None], str]], ...]
     ),
 }
 
-#: Left out where they are not known, because only those who pay for electricity ask.
-WHERE_KNOWN = {"electricity_usd_per_hour", "electricity_usd_per_million_output_tokens"}
+#: Left out where they are not known: only those who pay for electricity, or say how requests arrive, ask.
+WHERE_KNOWN = {
+    *("electricity_usd_per_hour", "electricity_usd_per_million_output_tokens"),
+    *(key for _, key, _ in METRICS["Percentiles"]),
+}
+
+
+#: Parts that may be missing as a whole, such as the bounds of what does not run.
+MAY_BE_MISSING = ("bound", "prefill", "decode", "offload", "grid", "disaggregation")
 
 
 def is_complete(results: Mapping[str, Any]) -> bool:
@@ -100,11 +116,8 @@ def _present(within: object, path: list[str], type_: str) -> bool:
         return False
     first, *rest = path
     if rest:
-        # A part that may be missing as a whole, such as the bounds of what does not run.
         whole = within.get(first)
-        return (whole in (None, {}) and first in ("bound", "prefill", "decode", "offload", "grid")) or _present(
-            whole, rest, type_
-        )
+        return (whole in (None, {}) and first in MAY_BE_MISSING) or _present(whole, rest, type_)
     value = within.get(first)
     if value is None and (type_.endswith("?") or first in ("prefill", "decode")):
         return True
@@ -120,8 +133,8 @@ def _is_number_or_none(value: object) -> bool:
 
 def metrics(results: Mapping[str, Any]) -> dict[str, list[Metric]]:
     """The key numbers by heading. Where nothing runs, speed and energy say so in place of a number."""
-    runs = results["ttft_ms"]["value"] is not None
-    return {
+    runs = results["output_tokens_per_s"]["value"] is not None
+    found = {
         heading: [
             _metric(label, key, results[key], write, runs)
             for label, key, write in rows
@@ -129,6 +142,7 @@ def metrics(results: Mapping[str, Any]) -> dict[str, list[Metric]]:
         ]
         for heading, rows in METRICS.items()
     }
+    return {heading: ones for heading, ones in found.items() if ones}
 
 
 def notes(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, str]:

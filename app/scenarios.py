@@ -60,7 +60,8 @@ def serving_scenario(
         model = custom_model(values) if is_custom_model else catalog.model(values["model"])
     engine = catalog.engine(values["engine"])
     region = catalog.grid(values["region"])
-    named = ("model", "gpu", "engine", "region", "concurrency")
+    calibration = catalog.calibration(values["calibration"])
+    named = ("model", "gpu", "engine", "region", "calibration", "concurrency")
     own = {name: values[name] for name in SERVING_INPUTS if name not in named}
     scenario = ServingScenario(
         model=model,
@@ -68,14 +69,16 @@ def serving_scenario(
         engine=engine,
         hardware=catalog.hardware(),
         spreads=catalog.spreads(),
+        measured=calibration.measured,
         curves=catalog.kernel_curves(),
-        efficiency=catalog.efficiency(),
+        efficiency=calibration.efficiency,
         concurrency=None if values["concurrency"] == "saturated" else values["concurrency"],
         region=region,
         **own,
     )
     logged = {name: values[name] for name in SERVING_INPUTS}
     logged |= {"model": model.name, "gpu": gpu.slug, "engine": engine.name, "region": region.slug}
+    logged |= {"calibration": calibration.efficiency.name}
     if is_custom_model:
         logged |= {name: values[name] for name in MODEL_INPUTS}
     if is_custom_gpu:

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from app import formatting, scoring, show_work
+from app import catalog, formatting, glossary, scoring, show_work
+from app.calibration.power import Coefficient
 from app.calibration.ranges import Range
 from app.run_log import Run
 from app.validation import Summary
@@ -18,9 +19,16 @@ QUANTITIES = {
     "ttft_ms": ("Time to first token", formatting.milliseconds, ""),
     "tpot_ms": ("Time per output token", formatting.milliseconds, ""),
     "e2e_latency_ms": ("End-to-end latency", formatting.milliseconds, ""),
+    "ttft_ms_p50": ("Time to first token, median", formatting.milliseconds, ""),
+    "ttft_ms_p90": ("Time to first token, P90", formatting.milliseconds, ""),
+    "ttft_ms_p99": ("Time to first token, P99", formatting.milliseconds, ""),
+    "tpot_ms_p50": ("Time per output token, median", formatting.milliseconds, ""),
+    "tpot_ms_p90": ("Time per output token, P90", formatting.milliseconds, ""),
+    "tpot_ms_p99": ("Time per output token, P99", formatting.milliseconds, ""),
     "output_tokens_per_s": ("Output", formatting.rate, " tokens/s"),
     "total_tokens_per_s": ("Input and output", formatting.rate, " tokens/s"),
     "requests_per_s": ("Requests", formatting.rate, " per s"),
+    "max_requests_per_s": ("Most requests", formatting.rate, " per s"),
     "output_tokens_per_s_per_user": ("Output per user", formatting.rate, " tokens/s"),
     "energy_j_per_token": ("Energy per output token", formatting.joules, ""),
     "power_w_per_gpu": ("Power per GPU", formatting.watts, ""),
@@ -79,10 +87,20 @@ def _subject(run: Run) -> Iterator[tuple[str, str]]:
     yield "Model", f"{model['name']} ({size})"
     yield "Hardware", f"{layout['num_gpus']} x {found['gpu']['name']}, {found['engine']['label']}"
     yield "Layout", f"{layout['strategy']}. {layout['reason']}"
+    pools = found.get("disaggregation")
+    if pools and pools["kv_transfer_ms"] is not None:
+        yield (
+            "Prefill GPUs",
+            f"{formatting.percent(pools['prefill_busy'])} busy; sending a prompt's cache takes "
+            + (formatting.milliseconds(pools["kv_transfer_ms"])),
+        )
     yield (
         "Precision",
         ", ".join(f"{name.replace('kv_cache', 'KV cache')} {precision[name]}" for name in precision),
     )
+    yield "Measured", f"{found['nearness']}: {glossary.NEARNESS[found['nearness']]}"
+    if found["calibration"] != catalog.PUBLISHED:
+        yield "Calibration", found["calibration"]
     yield "Batch", f"{batch['running']:,} running of {_whole(batch['requested'])} requested"
     if found["grid"]:
         yield "Electricity", formatting.electricity(found["grid"], run.inputs.get("pue"))
@@ -305,14 +323,32 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def ranges(lines: Iterable[Range]) -> Iterator[str]:
-    """Fitted ranges by metric and engine, a line each."""
-    yield f"{'metric and engine':24} {'low':>7} {'high':>7} {'rows':>7} {'pairs':>6} {'left-out rows inside':>21}"
+    """Fitted ranges by metric, engine and nearness, a line each."""
+    yield f"{'metric, engine, nearness':40} {'low':>7} {'high':>7} {'rows':>7} {'pairs':>6} {'inside':>7}"
     for one in lines:
-        spread = one.spread
-        yield (
-            f"{one.metric + ' ' + one.engine:24} {spread.low:7.2f} {spread.high:7.2f} {spread.rows:7} "
-            f"{spread.groups:6} {one.coverage:21.0%}"
+        name, spread = " ".join((one.metric, one.engine, one.nearness)), one.spread
+        yield (f"{name:40} {spread.low:7.2f} {spread.high:7.2f} {spread.rows:7} {spread.groups:6} {one.coverage:7.0%}")
+
+
+def power(coefficients: Iterable[Coefficient]) -> Iterator[str]:
+    """Fitted coefficients of power, a line each."""
+    yield f"{'power':24} {'value':>9} {'error':>9} {'rows':>7}  unit"
+    for one in coefficients:
+        name = f"{one.name} {one.key}".strip()
+        yield f"{name:24} {one.value:9.4g} {one.standard_error:9.2g} {one.rows:7}  {one.prior.unit}"
+
+
+def own_calibration(name: str, figures: Iterable[tuple[str, int, Mapping[str, float | None]]]) -> Iterator[str]:
+    """What a user's measurements taught: median errors before and after, by class of metrics."""
+    yield f"Saved as {name!r}. Median errors on your measurements:"
+    yield f"  {'':12} {'rows':>6} {'published':>10} {'yours':>7} {'left out':>9}"
+    for metric, rows, errors in figures:
+        published, yours, without = (
+            formatting.UNKNOWN if errors[one] is None else f"{errors[one]:.1%}"
+            for one in ("published", "yours", "left out")
         )
+        yield f"  {metric:12} {rows:6} {published:>10} {yours:>7} {without:>9}"
+    yield f"Use it: estimate --calibration {name!r} ..."
 
 
 def left_out(grouping: str, judged: Sequence[scoring.Judged]) -> Iterator[str]:

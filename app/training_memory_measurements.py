@@ -12,7 +12,7 @@ from app.calculations.training.optimizer import Optimizer
 from app.calculations.training.recipe import Adapter, Recipe
 from app.calculations.training.setting import Setting
 from app.calculations.training.states import StateFormats
-from app.calculations.uncertainty import ANY, Spread
+from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED, Spread, spread
 from app.prediction import Prediction, Row
 from app.training_measurements import run_of
 from app.training_notes import is_known, notes_of, year
@@ -20,8 +20,6 @@ from app.units import GIB
 
 MEMORY_METRIC = "peak_memory_gb"
 GB = 1e9
-#: The row of the ranges for a recipe that was not measured.
-NEW = "new"
 #: Framework as tables name it -> recipe (the first that matches); else that of its stack.
 RECIPES = (
     (r"litgpt|lit-gpt", "litgpt"), (r"torchtune", "torchtune"), (r"trl|hugging|peft|axolotl|unsloth", "huggingface"),
@@ -168,5 +166,5 @@ def spread_of(run: MemoryRun, *, known: bool = True) -> Spread | None:
     spreads = training_catalog.memory_spreads()
     recipe, own = run.memory.recipe.name, kind(run)
     if not known or recipe not in training_catalog.measured_recipes():
-        return spreads.get((own, NEW))
-    return spreads.get((own, recipe)) or spreads.get((own, ANY))
+        return spreads.get((own, ANY, EXTRAPOLATED))
+    return spread(spreads, own, recipe, INTERPOLATED)

@@ -7,3 +7,4 @@ GB_PER_SECOND = 1e9
 TERA = 1e12
 MICRO = 1e-6
 MILLI = 1e-3
+PICO = 1e-12

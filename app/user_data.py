@@ -1,10 +1,11 @@
-"""What users define themselves, kept in files under DATA_DIR: models/<slug>.json and gpus/<slug>.json.
+"""What users define themselves, kept in files under DATA_DIR: models/, gpus/ and calibrations/<slug>.json.
 
 The only file that knows the format: one JSON object per file, {"schema", "name", "source", "notes", "saved"} and the
-model's "config" (its config.json) or the accelerator's "inputs" (those of a custom accelerator). Files are checked
-strictly when they are read: one that is wrong is left out and reported, never fatal. They are written whole, under
-another name first, so that several processes can save and read at once. What has changed on the disk is seen at the
-next look: each look compares names, sizes and times of the directory's files with those of the last.
+model's "config" (its config.json), the accelerator's "inputs" (those of a custom accelerator) or the calibration's
+"fit" (deviations and what was measured). Files are checked strictly when they are read: one that is wrong is left out
+and reported, never fatal. They are written whole, under another name first, so that several processes can save and read
+at once. What has changed on the disk is seen at the next look: each look compares names, sizes and
+times of the directory's files with those of the last.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from app import json_text
 from app.by_hand import GPU_INPUTS, custom_gpu
 from app.calculations.accelerator import Gpu
 from app.calculations.architecture import Model
+from app.calculations.coefficients import NAMES, Efficiency
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
+from app.calculations.uncertainty import Measured
 
 SCHEMA = 1
 #: Of a configuration, and of what stands beside it in a file.
@@ -46,11 +49,15 @@ NAME_ALLOWED = (
     "beginning with a letter or digit"
 )
 #: Names that addresses and inputs use for something else.
-RESERVED = frozenset({"custom", "import", "save", "delete", "export"})
+RESERVED = frozenset({"custom", "import", "save", "delete", "export", "published"})
+#: Kind of what is saved -> the key of a file that holds its content.
+CONTENT = {"models": "config", "gpus": "inputs", "calibrations": "fit"}
 
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*\.json")
 _KEYS = {"schema", "name", "source", "notes", "saved"}
 _MOST_NOTES = 20
+#: ln of a factor that no level reaches.
+MOST_DEVIATION = 10.0
 
 
 class BadFile(ValueError):
@@ -90,7 +97,23 @@ class OwnGpu:
         return self.inputs
 
 
-Entry = TypeVar("Entry", OwnModel, OwnGpu)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCalibration:
+    """Coefficients that a user has fitted to measurements of their own."""
+
+    name: str
+    source: str
+    saved: str
+    fit: Mapping[str, Any]
+    efficiency: Efficiency
+    measured: Measured
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        return self.fit
+
+
+Entry = TypeVar("Entry", OwnModel, OwnGpu, OwnCalibration)
 
 
 def checked_name(text: object, *, slash: bool) -> str:
@@ -145,6 +168,28 @@ def _read_gpu(document: Mapping[str, Any]) -> OwnGpu:
     gpu = custom_gpu(inputs, slug=slug(name), name=name, source=document["source"])
     return OwnGpu(
         name=name, source=document["source"], saved=document["saved"], inputs=MappingProxyType(inputs), gpu=gpu
+    )
+
+
+def _read_calibration(document: Mapping[str, Any]) -> OwnCalibration:
+    found = document["fit"]
+    try:
+        deviations: dict[tuple[str, str], dict[str, float]] = {}
+        for level, key, coefficient, deviation in found["deviations"]:
+            if coefficient not in NAMES or not abs(float(deviation)) < MOST_DEVIATION:
+                raise BadFile(f"{coefficient!r} of {level} {key} is no coefficient, or its deviation too large")
+            deviations.setdefault((str(level), str(key)), {})[coefficient] = float(deviation)
+        triples = frozenset((str(engine), str(gpu), str(model)) for engine, gpu, model in found["measured"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadFile(f"fit is not that of a calibration: {error}") from None
+    name = checked_name(document["name"], slash=False)
+    return OwnCalibration(
+        name=name,
+        source=document["source"],
+        saved=document["saved"],
+        fit=MappingProxyType(found),
+        efficiency=Efficiency(deviations=deviations, name=name),
+        measured=Measured(triples=triples),
     )
 
 
@@ -229,7 +274,7 @@ class Shelf(Generic[Entry]):
 
     @property
     def _content_key(self) -> str:
-        return "config" if self._key == "models" else "inputs"
+        return CONTENT[self._key]
 
     def _look(self) -> Mapping[str, _Read[Entry]]:
         """The files as they are now; those that have not changed are not read again."""
@@ -327,6 +372,7 @@ class UserData:
         self.directory = directory
         self.models = Shelf(directory and directory / "models", "models", _read_model)
         self.gpus = Shelf(directory and directory / "gpus", "gpus", _read_gpu)
+        self.calibrations = Shelf(directory and directory / "calibrations", "calibrations", _read_calibration)
 
 
 _NOTHING = UserData(None)

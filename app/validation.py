@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
-from app import scoring
+from app import scoring, user_data
 from app.calculations.errors import InvalidInput
 from app.measurements import kind, predict
 from app.prediction import Prediction
@@ -15,6 +18,8 @@ from app.prediction import Prediction
 COLUMNS = ("id", "metric", "measured", "predicted", "low", "high", "supported", "reason")
 #: Rows whose notes begin with this are doubtful: predicted, but left out of the error figures.
 DOUBTFUL = "FLAG="
+#: Rows that one task of a worker predicts; fewer chunks are not worth starting processes for.
+CHUNK, LEAST_CHUNKS = 250, 8
 
 
 def read(path: Path) -> tuple[str, list[dict[str, str]]]:
@@ -30,10 +35,30 @@ def read(path: Path) -> tuple[str, list[dict[str, str]]]:
         raise InvalidInput("file", f"{str(path)!r} is not a CSV table: {error}.", "a CSV file in UTF-8") from None
 
 
-def predictions(table: str, rows: Iterable[dict[str, str]]) -> Iterator[tuple[dict[str, str], Prediction]]:
+Found = tuple[dict[str, str], Prediction]
+
+
+def predictions(table: str, rows: Iterable[dict[str, str]]) -> Iterator[Found]:
     for row in rows:
         for prediction in predict(table, row):
             yield row, prediction
+
+
+def predictions_in_parallel(table: str, rows: Sequence[dict[str, str]]) -> Iterator[list[Found]]:
+    """The predictions of CHUNK rows at a time in their order, on as many processes as there are cores."""
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    if len(chunks) < LEAST_CHUNKS:
+        yield from (list(predictions(table, chunk)) for chunk in chunks)
+        return
+    task = partial(_predicted, table, user_data.current().directory)
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
+        yield from workers.map(task, chunks)
+
+
+def _predicted(table: str, directory: Path | None, rows: Sequence[dict[str, str]]) -> list[Found]:
+    """What a worker does: it knows the models and accelerators that are saved in `directory`."""
+    with user_data.using(user_data.UserData(directory)):
+        return list(predictions(table, rows))
 
 
 def write(path: Path, found: Iterable[Prediction]) -> None:

@@ -60,7 +60,13 @@ def test_an_engine_of_one_era_needs_no_version():
 
 
 @pytest.mark.parametrize(
-    ("spelled", "name"), [("hf-transformers", "hf"), ("llama.cpp", "llamacpp"), ("lmdeploy-turbomind", "lmdeploy")]
+    ("spelled", "name"),
+    [
+        ("hf-transformers", "hf"),
+        ("llama.cpp", "llamacpp"),
+        ("lmdeploy-turbomind", "lmdeploy"),
+        ("autoawq", "autoawq"),
+    ],
 )
 def test_engines_are_found_as_tables_spell_them(spelled, name):
     assert engine_of(spelled, "", "")[0].name == name
@@ -130,6 +136,11 @@ def test_limits_are_read_off_the_notes():
     found = read("max_num_seqs=256, --max-num-batched-tokens 4096")
     assert (found.max_sequences, found.step_tokens) == (256, 4096)
     assert (read().max_sequences, read().step_tokens) == (None, None)
+
+
+def test_attention_data_parallelism_of_mixtures_is_seen():
+    assert read("doc llm_options enable attention DP for MoE models").attention_dp
+    assert not read("attention of 8 heads").attention_dp
 
 
 def test_dummy_weights_and_median_steps_are_seen():

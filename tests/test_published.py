@@ -79,6 +79,13 @@ def test_lengths_that_are_not_stated_are_those_of_the_task(
     assert (lengths.input_tokens, lengths.output_tokens) == expected
 
 
+def test_a_task_with_beam_search_generates_several_sequences_a_request() -> None:
+    """mlcommons/inference language/gpt-j: num_beams 4; the other tasks of MLPerf are greedy."""
+    found = published.mean_lengths(MLPERF | {"notes": "benchmark gptj-99; scenario Server"})
+    assert found.beam_width == 4 and "beam width 4 taken" in found.assumed[-1]
+    assert published.mean_lengths(MLPERF | {"notes": "benchmark llama2-70b-99"}).beam_width == 1
+
+
 def test_what_is_assumed_is_said_with_its_basis() -> None:
     assumed = published.mean_lengths(MLPERF | {"notes": "benchmark deepseek-r1; scenario Offline"}).assumed
     assert len(assumed) == 1

@@ -142,6 +142,13 @@ def test_the_scaling_says_how_and_why(client: FlaskClient, run_log: RunLog) -> N
     assert run.results["layout"]["alternatives"][0]["strategy"] in text
 
 
+def test_gpus_that_only_prefill_are_named(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log, {"num_gpus": 6, "prefill_gpus": 2, "tp": 2})
+    text = words(soup(client.get(f"/results/{run.run_id}").text).find(id="scaling").find_parent("section"))
+    assert "2 GPUs = TP 2 prefill, 4 GPUs = 2 replicas x TP 2 decode" in text
+    assert "GPUs that only prefill 2" in text and "Sending a prompt's cache" in text
+
+
 def test_warnings_are_shown_as_text(client: FlaskClient, run_log: RunLog) -> None:
     run = logged(run_log, warnings=["<b>careful</b> & slow"])
     response = client.get(f"/results/{run.run_id}")

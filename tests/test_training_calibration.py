@@ -98,4 +98,4 @@ def test_calibrate_takes_training_tables(tmp_path):
     with efficiency.open(encoding="utf-8", newline="") as file:
         assert tuple(next(csv.reader(file))) == training_catalog.EFFICIENCY_COLUMNS
     with ranges.open(encoding="utf-8", newline="") as file:
-        assert {line["engine"] for line in csv.DictReader(file)} == {"any", "new"}
+        assert {line["nearness"] for line in csv.DictReader(file)} == {"interpolated", "extrapolated"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, abort, current_app, render_template
 
-from app import nearest, show_work
+from app import glossary, nearest, show_work
 from app import result_page as page
 from app.forms import share_args
 from app.run_log import Run
@@ -51,4 +51,5 @@ def result_page(run: Run, *, not_saved: str = "") -> str:
         work=page.work(run.inputs, run.results),
         shown=show_work,
         nearest=nearest.block(run.inputs, run.results),
+        nearness=glossary.NEARNESS,
     )

@@ -67,6 +67,10 @@ class Engine:
     whole_prompt_tokens: int
     #: Whether decode steps run from CUDA graphs.
     cuda_graphs: bool
+    #: Whether the host prepares the next step while the GPU computes one.
+    overlap_scheduling: bool
+    #: Whether prompts of a batch are packed without padding; else each takes as many tokens as the longest.
+    padding_removal: bool
     source: str
 
     def is_large(self, gpu: Gpu) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import inf
+from math import ceil, inf
 
-from app.calculations import memory, serving
+from app.calculations import disaggregation, memory, serving
 from app.calculations.accelerator import Gpu, Hardware
+from app.calculations.activity import activity, pools_activity
+from app.calculations.architecture import Model
 from app.calculations.collectives import Links
-from app.calculations.energy import power_watts
+from app.calculations.energy import Activity, power_watts
 from app.calculations.errors import InvalidInput
 from app.calculations.formats import Formats, resolve
 from app.calculations.kernel_library import library
@@ -21,10 +23,25 @@ from app.calculations.queueing import Scheduler
 from app.calculations.roofline import Machine
 from app.calculations.scenario import ServingScenario
 from app.calculations.serving import Serving, Switches, Workload
+from app.calculations.speculation import Speculation
 
 #: Automatic numbers of GPUs tried, smallest first: servers come in powers of two.
 GPU_COUNTS = tuple(2**n for n in range(11))
 GIB = 1024.0**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Equal GPUs with the most loaded one: `sequences` of `tokens` each are held on a replica."""
+
+    plan: MemoryPlan
+    load: Load
+    sequences: int
+    tokens: int
+
+    @property
+    def total_bytes(self) -> float:
+        return self.load.weights + self.load.kv_cache + self.plan.activations + self.plan.runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +56,13 @@ class LayoutEstimate:
     load: Load
     #: Sequences in flight that the KV cache was sized for, over the whole instance.
     resident: int
+    #: GPUs that only prefill; the others then only decode.
+    prefill: Pool | None = None
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs of the instance."""
+        return self.layout.num_gpus + (self.prefill.plan.layout.num_gpus if self.prefill else 0)
 
     @cached_property
     def machine(self) -> Machine:
@@ -47,18 +71,28 @@ class LayoutEstimate:
     @cached_property
     def speed(self) -> Serving | None:
         """Latency and throughput; None where not even one request fits."""
-        return serving.simulate(
-            self.plan, self.machine, workload(self.scenario), switches(self.scenario), scheduler(self.scenario)
-        )
+        asked, turned = workload(self.scenario), switches(self.scenario)
+        if self.prefill:
+            return disaggregation.simulate(self.prefill.plan, self.plan, self.machine, asked, turned)
+        return serving.simulate(self.plan, self.machine, asked, turned, scheduler(self.scenario))
+
+    @cached_property
+    def fullest(self) -> Pool:
+        """The GPUs with the least room left."""
+        sequences = -(-self.resident // self.layout.dp)
+        tokens = held_tokens(self.scenario, sequences)
+        own = Pool(plan=self.plan, load=self.load, sequences=sequences, tokens=tokens)
+        pools = [own, self.prefill] if self.prefill else [own]
+        return max(pools, key=lambda pool: pool.total_bytes - pool.load.capacity)
 
     @property
     def total_bytes(self) -> float:
-        return self.load.weights + self.load.kv_cache + self.plan.activations + self.plan.runtime
+        return self.fullest.total_bytes
 
     @property
     def capacity(self) -> float:
         """Most bytes that the GPU may hold by the engine's rule."""
-        return self.load.capacity
+        return self.fullest.load.capacity
 
     @property
     def fits(self) -> bool:
@@ -71,8 +105,18 @@ class LayoutEstimate:
     @property
     def max_concurrency(self) -> int:
         """Requests of this length that memory holds at once, whole instance."""
-        length = self.scenario.input_tokens + self.scenario.output_tokens
-        return self.plan.most_sequences(length) * self.layout.dp
+        return self.plan.most_sequences(held_tokens(self.scenario, inf)) * self.layout.dp
+
+    @cached_property
+    def max_requests_per_second(self) -> float | None:
+        """Requests of this length that are served with all places taken, whole instance; None where nothing runs."""
+        asked, turned = workload(self.scenario), switches(self.scenario)
+        if self.prefill:
+            full = replace(asked, concurrency=None)
+            found = disaggregation.simulate(self.prefill.plan, self.plan, self.machine, full, turned)
+        else:
+            found = serving.saturate(self.plan, self.machine, asked, turned, scheduler(self.scenario))
+        return None if found is None else found.requests_per_second
 
     @property
     def max_context_tokens(self) -> int:
@@ -82,24 +126,22 @@ class LayoutEstimate:
         return self.plan.longest_context(max(1, per_replica), limit)
 
     @property
-    def power_watts_per_gpu(self) -> float | None:
-        tdp = self.scenario.gpu.tdp_watts
-        if self.speed is None or tdp is None:
+    def activity(self) -> Activity | None:
+        """What a GPU does per second; None where nothing runs."""
+        if self.speed is None:
             return None
-        prefill, decode = self.speed.prefill, self.speed.decode
-        in_prefill = self.speed.prefill_share
+        load = workload(self.scenario)
+        traffic, gpu = serving.traffic_of(load, switches(self.scenario)), self.scenario.gpu
+        if self.prefill:
+            return pools_activity(self.prefill.plan, self.plan, self.speed, traffic, gpu, load.output_steps)
+        return activity(self.plan, self.speed, traffic, gpu, load.output_steps, load.mode)
 
-        def share(name: str) -> float:
-            first, other = prefill.as_dict()[name] / prefill.total, decode.as_dict()[name] / decode.total
-            return float(in_prefill * first + (1 - in_prefill) * other)
-
-        return power_watts(
-            tdp,
-            self.scenario.hardware.power,
-            compute_share=share("compute"),
-            memory_share=share("memory"),
-            other_share=share("network") + share("host"),
-        )
+    @property
+    def power_watts_per_gpu(self) -> float | None:
+        gpu, model, active = self.scenario.gpu, self.scenario.hardware.power, self.activity
+        if active is None or gpu.tdp_watts is None:
+            return None
+        return float(power_watts(gpu.tdp_watts, model, active, model.factor(gpu.architecture, gpu.slug)))
 
     @property
     def price_usd_per_gpu_hour(self) -> float | None:
@@ -130,6 +172,8 @@ def machine(scenario: ServingScenario, formats: Formats) -> Machine:
     pcie = f"{gpu.architecture} pcie" if gpu.domain_gpus == 1 else gpu.architecture
     names = generations.get(pcie) or generations.get(gpu.architecture) or generations["other"]
     found = scenario.efficiency.coefficients(engine, gpu, formats)
+    if scenario.shows_host:
+        found = found.with_hidden_host_work
     if scenario.step_overhead_ms is not None:
         found = replace(found, step_seconds=scenario.step_overhead_ms / 1000)
     if scenario.compute_efficiency is not None:
@@ -146,6 +190,7 @@ def machine(scenario: ServingScenario, formats: Formats) -> Machine:
         links=links(gpu, hardware),
         library=library(scenario.curves, names, engine),
         coefficients=found,
+        hides_host=scenario.hides_host,
         compute_efficiency=scenario.compute_efficiency,
         bandwidth_efficiency=scenario.bandwidth_efficiency,
     )
@@ -159,10 +204,18 @@ def workload(scenario: ServingScenario) -> Workload:
         mode="static" if arrival == "closed" and not scenario.engine.continuous else arrival,
         concurrency=scenario.concurrency,
         request_rate=scenario.request_rate,
+        beam_width=scenario.beam_width,
         waves=scenario.waves or inf,
         length_spread=scenario.length_spread,
+        prefix_hit_rate=scenario.prefix_hit_rate,
+        padded_spread=scenario.padded_spread,
         collapsed_routing=scenario.collapsed_routing,
         seen_to_run=scenario.seen_to_run,
+        speculation=Speculation(
+            draft_tokens=scenario.draft_tokens,
+            acceptance_rate=scenario.acceptance_rate,
+            draft_cost=scenario.draft_cost,
+        ),
     )
 
 
@@ -213,15 +266,21 @@ def memory_plan(scenario: ServingScenario, layout: Layout, formats: Formats) -> 
         max_sequences=scenario.sampled_sequences,
         runtime_bytes=None if runtime is None else runtime * GIB,
         shared_prefix_tokens=min(scenario.shared_prefix_tokens, scenario.input_tokens - 1),
+        draft_tokens=scenario.draft_tokens,
     )
+
+
+def held_tokens(scenario: ServingScenario, sequences: float) -> int:
+    """Tokens that the cache holds of each of so many requests at their end."""
+    padded = workload(scenario).cached_prompt(sequences)
+    return scenario.request_tokens + ceil(padded) - scenario.input_tokens
 
 
 def sequences_per_replica(scenario: ServingScenario, plan: MemoryPlan) -> int:
     """Sequences whose cache is held at once: those asked for, at most the engine's limit; saturated: what fits."""
     slots = scenario.sequence_limit
     if scenario.concurrency is None:
-        length = scenario.input_tokens + scenario.output_tokens
-        return max(1, min(slots, plan.most_sequences(length)))
+        return max(1, min(slots, plan.most_sequences(held_tokens(scenario, inf))))
     return min(slots, -(-scenario.concurrency // plan.layout.dp))
 
 
@@ -230,7 +289,7 @@ def of_layout(scenario: ServingScenario, layout: Layout) -> LayoutEstimate:
     formats = formats_of(scenario)
     plan = memory_plan(scenario, layout, formats)
     resident = sequences_per_replica(scenario, plan)
-    load = plan.worst(resident, scenario.input_tokens + scenario.output_tokens)
+    load = plan.worst(resident, held_tokens(scenario, resident))
     return LayoutEstimate(
         scenario=scenario,
         formats=formats,
@@ -238,7 +297,24 @@ def of_layout(scenario: ServingScenario, layout: Layout) -> LayoutEstimate:
         plan=plan,
         load=load,
         resident=resident * layout.dp,
+        prefill=prefill_pool(scenario, layout, formats) if scenario.prefill_gpus else None,
     )
+
+
+def prefill_layout(scenario: ServingScenario, layout: Layout) -> Layout:
+    """The layout of the GPUs that only prefill, beside one of those that decode."""
+    return disaggregation.prefill_layout(layout, scenario.prefill_gpus or 0, scenario.prefill_tp)
+
+
+def prefill_pool(scenario: ServingScenario, decode: Layout, formats: Formats) -> Pool:
+    """GPUs that only prefill: they hold the prompts of two steps, one computed and one being sent."""
+    layout = check(scenario.model, prefill_layout(scenario, decode))
+    plan = memory_plan(scenario, layout, formats)
+    sequences = 2 * max(1, scenario.step_tokens // scenario.input_tokens)
+    if scenario.concurrency is not None:
+        sequences = min(sequences, -(-scenario.concurrency // layout.dp))
+    load = plan.worst(sequences, scenario.input_tokens)
+    return Pool(plan=plan, load=load, sequences=sequences, tokens=scenario.input_tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +357,8 @@ def ranked(weighed: list[LayoutEstimate]) -> list[LayoutEstimate]:
 
 
 def layouts(scenario: ServingScenario, num_gpus: int) -> Iterator[Layout]:
-    return candidates(
+    """Legal layouts of so many GPUs; of those that decode where others only prefill and can be cut alike."""
+    for layout in candidates(
         scenario.model,
         num_gpus,
         domain_gpus=scenario.gpu.domain_gpus,
@@ -289,7 +366,19 @@ def layouts(scenario: ServingScenario, num_gpus: int) -> Iterator[Layout]:
         pp=scenario.pp,
         ep=scenario.ep,
         dp=scenario.dp,
-    )
+    ):
+        if not scenario.prefill_gpus or is_legal(
+            scenario.model, scenario.prefill_gpus, prefill_layout(scenario, layout)
+        ):
+            yield layout
+
+
+def is_legal(model: Model, num_gpus: int, layout: Layout) -> bool:
+    """Whether a layout uses just so many GPUs and the model can be cut so."""
+    try:
+        return check(model, layout).num_gpus == num_gpus
+    except InvalidInput:
+        return False
 
 
 def estimate(scenario: ServingScenario) -> Estimate:
@@ -300,14 +389,14 @@ def estimate(scenario: ServingScenario) -> Estimate:
         return Estimate(best=of_layout(scenario, check(scenario.model, layout)), others=(), by_hand=True, too_few=())
     too_few: list[tuple[int, float]] = []
     fallback: list[LayoutEstimate] = []
-    for num_gpus in [scenario.num_gpus] if scenario.num_gpus else counts(scenario):
+    for num_gpus in [scenario.decode_gpus] if scenario.decode_gpus else counts(scenario):
         weighed = [of_layout(scenario, check(scenario.model, layout)) for layout in layouts(scenario, num_gpus)]
         if not weighed:
             continue
         weighed = ranked(weighed)
         if weighed[0].fits or scenario.num_gpus:
             return Estimate(best=weighed[0], others=tuple(weighed[1:]), by_hand=False, too_few=tuple(too_few))
-        too_few.append((num_gpus, weighed[0].shortfall_bytes))
+        too_few.append((weighed[0].num_gpus, weighed[0].shortfall_bytes))
         fallback = weighed
     if not fallback:
         raise no_layout(scenario)

@@ -18,7 +18,7 @@ def gib(value: float) -> str:
 def verdict(found: Estimate) -> str:
     """One sentence with the number that decides."""
     best = found.best
-    gpus = f"{best.layout.num_gpus} x {best.scenario.gpu.name}" if best.layout.num_gpus > 1 else best.scenario.gpu.name
+    gpus = f"{best.num_gpus} x {best.scenario.gpu.name}" if best.num_gpus > 1 else best.scenario.gpu.name
     share = best.total_bytes / best.capacity
     numbers = f"{gib(best.total_bytes)} of {gib(best.capacity)} GiB per GPU ({share:.0%}) on {gpus}."
     if not best.fits:
@@ -28,8 +28,13 @@ def verdict(found: Estimate) -> str:
     return f"{'Fits, tightly' if share > TIGHT else 'Fits'}: {numbers}"
 
 
-def strategy(layout: Layout) -> str:
-    """The decomposition in words: "8 GPUs = TP 8", "16 GPUs = 2 replicas x TP 8"."""
+def strategy(best: LayoutEstimate) -> str:
+    """The decomposition in words: "8 GPUs = TP 8", "16 GPUs = 2 replicas x TP 8"; of both pools where there are two."""
+    decode = cut(best.layout)
+    return f"{cut(best.prefill.plan.layout)} prefill, {decode} decode" if best.prefill else decode
+
+
+def cut(layout: Layout) -> str:
     if layout.num_gpus == 1:
         return "One GPU"
     parts = []
@@ -62,19 +67,19 @@ def layout_reason(found: Estimate) -> str:
 def count_reason(found: Estimate) -> str:
     best = found.best
     if not best.fits:
-        return f"Even {best.layout.num_gpus:,} GPUs do not hold all requests at once."
-    if best.layout.num_gpus == 1:
+        return f"Even {best.num_gpus:,} GPUs do not hold all requests at once."
+    if best.num_gpus == 1:
         requests = f"{best.resident:,} request" + "s" * (best.resident > 1)
         return (
             f"One GPU holds the weights and the cache of {requests}: nothing has to be cut. "
             "Tensor parallelism would shorten the time per token; replicas would add throughput."
         )
     if not found.too_few:
-        return f"{best.layout.num_gpus} GPUs are enough."
+        return f"{best.num_gpus} GPUs are enough."
     count, short = found.too_few[-1]
     return (
         f"{count} GPU{'s' if count > 1 else ''} {'lack' if count > 1 else 'lacks'} {gib(short)} GiB each, "
-        f"{best.layout.num_gpus} hold the weights and the cache of all requests."
+        f"{best.num_gpus} hold the weights and the cache of all requests."
     )
 
 
@@ -96,7 +101,7 @@ def cut_reason(found: Estimate) -> str:
         rate = rivals[0].speed.requests_per_second / best.speed.requests_per_second
         latency = rivals[0].speed.e2e_seconds / best.speed.e2e_seconds
         text += (
-            f" The next best, {strategy(rivals[0].layout)}, serves {rate:.2f} times the requests per second "
+            f" The next best, {strategy(rivals[0])}, serves {rate:.2f} times the requests per second "
             f"at {latency:.2f} times the latency."
         )
     elif found.others and best.fits:
@@ -121,6 +126,11 @@ def warnings(found: Estimate) -> Iterator[str]:
         yield (
             f"{best.speed.waiting:,} of {scenario.concurrency:,} requests wait in the queue for memory or a slot; "
             f"their waiting is in the time to first token."
+        )
+    if scenario.arrival == "open" and best.speed and best.speed.arrivals is None:
+        yield (
+            f"{scenario.request_rate:,.4g} requests per second arrive and {best.speed.requests_per_second:,.4g} can be "
+            "served: the queue, and with it the time to first token, grows without end."
         )
     if formats.weights.bits < formats.activations.bits and formats.weights.bits < 16:
         lacking = formats.weights.peak in ("fp8", "fp4", "int8") and not gpu.supports(formats.weights.peak)

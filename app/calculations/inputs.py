@@ -15,7 +15,7 @@ from app.calculations.errors import InvalidInput
 class Input:
     """One question to the user. `kind` is "integer", "number", "choice", "flag" or "name".
 
-    A "name" is looked up in the catalogue named by `catalogue` ("models", "gpus", "engines", "grids").
+    A "name" is looked up in the catalogue named by `catalogue` ("models", "gpus", "engines", "grids", "calibrations").
     `words` are accepted beside a number ("auto", "saturated"). A default of None means automatic.
     """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from app.calculations.arrays import Numbers, larger, where
+from app.calculations.arrays import Numbers, larger, smaller, where
 
 #: Rows and columns of an output tile of a matrix product, and of a query block of attention.
 TILE = 128
@@ -92,12 +92,18 @@ def prefill_attention(
     """
     size = width + c["h0"]
     work = 4 * sequences * heads * (pairs + new_tokens * TILE / 2) * size / peak
-    longest = 4 * TILE * chip.multiprocessors * (pairs / new_tokens * 2) * size / peak
+    longest = 4 * TILE * chip.multiprocessors * last_context(pairs, new_tokens) * size / peak
     blocks = sequences * heads * (new_tokens / TILE + 0.5) / chip.multiprocessors
     passes = c["u"] * sequences * new_tokens * (2 * heads + 2 * kv_heads) * width * 2 / chip.bytes_per_second
     return Terms(
         launch=c["t0"], compute=work / c["ec"] + c["q"] * longest, serial=c["tau"] * blocks + passes, smoothness=1.0
     )
+
+
+def last_context(pairs: Numbers, new_tokens: Numbers) -> Numbers:
+    """Tokens that the last query attends to: n + 1 for n without a cache, c + n + 1 after c cached ones."""
+    mean = pairs / new_tokens
+    return smaller(mean * 2, mean + (new_tokens + 1) / 2)
 
 
 def decode_attention(
@@ -140,7 +146,7 @@ def latent_prefill(
 ) -> Terms:
     """MLA with expanded heads; `width` is key plus value width of a head (192 + 128 in DeepSeek-V3)."""
     work = 2 * sequences * heads * (pairs + new_tokens * TILE / 2) * width / peak
-    longest = 2 * TILE * chip.multiprocessors * (pairs / new_tokens * 2) * width / peak
+    longest = 2 * TILE * chip.multiprocessors * last_context(pairs, new_tokens) * width / peak
     blocks = sequences * heads * (new_tokens / TILE + 0.5) / chip.multiprocessors
     passes = c["u"] * sequences * new_tokens * heads * 2 * width * 2 / chip.bytes_per_second
     return Terms(

@@ -80,7 +80,8 @@ class Load:
 class MemoryPlan:
     """What a GPU of each stage must hold, as a function of how many sequences of which length are in flight.
 
-    `shared_prefix_tokens` at the start of every sequence are cached once per replica.
+    `shared_prefix_tokens` at the start of every sequence are cached once per replica; each sequence has room for
+    `draft_tokens` beyond its length, which a step verifies before it knows how many of them stay.
     """
 
     model: Model
@@ -92,6 +93,7 @@ class MemoryPlan:
     device: float
     utilization: float
     shared_prefix_tokens: int = 0
+    draft_tokens: int = 0
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -135,7 +137,7 @@ class MemoryPlan:
     def cache_bytes(self, stage: Stage, sequences: int, tokens: int) -> float:
         """Cache of all sequences: the shared prefix once, the rest of each."""
         shared = self.shared_prefix_tokens if self.shared_prefix_tokens < tokens else 0
-        own = sequences * self.sequence_bytes(stage, tokens - shared)
+        own = sequences * self.sequence_bytes(stage, tokens - shared + self.draft_tokens)
         return own + (self.sequence_bytes(stage, shared) if shared and sequences else 0.0)
 
     def worst(self, sequences: int, tokens: int) -> Load:
@@ -179,7 +181,7 @@ class MemoryPlan:
         shared = self.shared_prefix_tokens if self.shared_prefix_tokens < tokens else 0
         terms: dict[str, float] = {}
         for layer, count in stage.layers(self.model):
-            own = self.layer_terms(layer, tokens - shared)
+            own = self.layer_terms(layer, tokens - shared + self.draft_tokens)
             once = self.layer_terms(layer, shared)
             for (kind, bytes_each), (_, bytes_once) in zip(own, once, strict=True):
                 once_or_none = bytes_once if shared and sequences else 0.0
@@ -216,6 +218,7 @@ def plan(
     max_sequences: int | None = None,
     runtime_bytes: float | None = None,
     shared_prefix_tokens: int = 0,
+    draft_tokens: int = 0,
 ) -> MemoryPlan:
     """The memory of one layout on GPUs of one kind.
 
@@ -238,4 +241,5 @@ def plan(
         device=max(gpu.memory_bytes - reserved_bytes, 0.0),
         utilization=utilization,
         shared_prefix_tokens=shared_prefix_tokens,
+        draft_tokens=draft_tokens,
     )

@@ -27,7 +27,7 @@ def offload(best: LayoutEstimate, cpu_bytes_per_second: float) -> Offload | None
     Embedding and lm_head stay with the CPU's part, as in llama.cpp with fewer GPU layers than the model has. A step
     takes the GPU's share of its own time, and reads the rest once from main memory (bandwidth bound: few sequences).
     """
-    if best.layout.num_gpus != 1 or best.fits:
+    if best.num_gpus != 1 or best.fits:
         return None
     scenario, plan = best.scenario, best.plan
     sequences = best.resident if scenario.concurrency is not None else 1

@@ -78,13 +78,15 @@ class Pass:
     """What one step computes on one replica: `new_tokens` per sequence after `cached_tokens`, `sequences` of them.
 
     `beside` are other sequences of the same step: prompts that are prefilled while others decode. One row per
-    sequence goes through lm_head: serving needs the logits of the last position only.
+    sequence goes through lm_head: serving needs the logits of the last position only. `verifies`: the new tokens are
+    drafts (speculative decoding), few against a long cache, and the logits of all of them are needed.
     """
 
     sequences: Numbers
     new_tokens: Numbers
     cached_tokens: Numbers
     beside: tuple[Pass, ...] = ()
+    verifies: bool = False
 
     @property
     def parts(self) -> tuple[Pass, ...]:
@@ -97,8 +99,8 @@ class Pass:
 
     @property
     def rows(self) -> Numbers:
-        """Sequences of all groups: rows of the logits."""
-        return sum(part.sequences for part in self.parts)
+        """Rows of the logits: one per sequence of all groups, one per token where drafts are verified."""
+        return sum(part.sequences * part.new_tokens if part.verifies else part.sequences for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +325,7 @@ def _scores_operator(
     kv_heads = 1 if isinstance(block, LatentAttention) else -(-block.num_kv_heads // layout.tp)
     limit = (None if isinstance(block, LatentAttention) else block.window) or block.index_topk
     pairs = attended_pairs(work.new_tokens, work.cached_tokens, limit)
-    decode = work.new_tokens <= 1
+    decode = work.verifies or work.new_tokens <= 1
     if isinstance(block, LatentAttention):
         absorbed = 2 * block.kv_lora_rank + block.rope_dim
         expanded = block.nope_dim + block.rope_dim + block.value_dim
@@ -339,7 +341,9 @@ def _scores_operator(
     attended = context if limit is None else smaller(context, limit)
     cached = layer_cache_bytes(Layer((block,)), context, layout, formats)
     passing = work.new_tokens * heads * block.value_dim * 2 * formats.wide.bytes_per_element
-    shape = {"sequences": work.sequences, "heads": heads, "width": width}
+    # The queries of all drafts of a sequence share the rows of one multiplication by its cache.
+    queries = heads * work.new_tokens if work.verifies else heads
+    shape = {"sequences": work.sequences, "heads": queries, "width": width}
     if decode:
         shape |= {"context": attended, "cache_bytes": cached * work.sequences}
     else:
@@ -364,10 +368,12 @@ def _scores_operator(
 
 
 def _recurrent_operator(block: Recurrent, count: int, layout: Layout, formats: Formats, work: Pass) -> Operator:
-    """State update: the state of each sequence is read and written once per pass."""
+    """State update: the state of each sequence is read and written once per pass, and where drafts are verified
+    written after each of them, to go back to the last that is accepted."""
     share = -(-block.heads // layout.tp) / block.heads
     flops = RECURRENT_FLOPS_PER_STATE_ELEMENT * block.state_elements * share * work.sequences * work.new_tokens
-    moved = 2 * layer_cache_bytes(Layer((block,)), 0.0, layout, formats) * work.sequences
+    transfers = 1 + work.new_tokens if work.verifies else 2
+    moved = transfers * layer_cache_bytes(Layer((block,)), 0.0, layout, formats) * work.sequences
     return Operator(
         name="state update",
         component="state_space",

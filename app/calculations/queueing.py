@@ -73,16 +73,6 @@ def logarithm(x: Numbers) -> Numbers:
     return numpy.log(x)
 
 
-def exponential(x: Numbers) -> Numbers:
-    if isinstance(x, int | float):
-        from math import exp
-
-        return exp(x)
-    import numpy
-
-    return numpy.exp(x)
-
-
 def closed_loop(
     steps: Steps,
     scheduler: Scheduler,
@@ -170,30 +160,4 @@ def static_batch(steps: Steps, *, concurrency: Numbers, running: Numbers, output
         cycle=total,
         rate=concurrency / total,
         prefill_share=smaller(first / total, 1.0),
-    )
-
-
-def open_loop(
-    steps: Steps, scheduler: Scheduler, *, rate: Numbers, decode_now: Numbers, output_tokens: Numbers
-) -> Latency:
-    """Poisson arrivals at `rate` on one replica; `decode_now` is the decode step at the number then running.
-
-    rho = rate p is the share of time in prefill, s = d / (1 - rho). Unstable (infinite) where rho >= 1; the caller
-    checks rate L s against what runs at once.
-    """
-    rho = smaller(rate * steps.added, 0.999)
-    step = decode_now / (1 - rho)
-    tokens = larger(output_tokens - 1.0, 0.0)
-    busy = 1 - exponential(-rate * (steps.added + tokens * step))
-    mixed = steps.request + steps.alone + busy * (decode_now * steps.chunks + (0.5 + rho) * (step + steps.added * rho))
-    first = steps.request + steps.alone + decode_now * (1 - rho) / 2 + steps.added * rho / (2 * (1 - rho))
-    ttft = where(scheduler.prefill_first > 0, first, mixed)
-    return Latency(
-        ttft=ttft,
-        steady=ttft,
-        tpot=step,
-        cycle=ttft + tokens * step,
-        rate=rate,
-        prefill_share=rho,
-        terms={"busy": busy},
     )

@@ -20,7 +20,7 @@ HIGH_UTILIZATION = 0.95
 def remedies(best: LayoutEstimate) -> Iterator[str]:
     """Single changes that make it fit, each checked by estimating again."""
     scenario = best.scenario
-    length = scenario.input_tokens + scenario.output_tokens
+    length = scenario.request_tokens
     most = best.max_concurrency
     if scenario.concurrency and 0 < most < scenario.concurrency:
         yield f"Lower the concurrency to {most:,}: so many requests of {length:,} tokens fit at once."
@@ -47,14 +47,14 @@ def remedies(best: LayoutEstimate) -> Iterator[str]:
             f"memory: about {1 / split.tpot_seconds:,.1f} tokens/s per user."
         )
     more = enough_gpus(scenario)
-    if more is not None and more.layout.num_gpus > best.layout.num_gpus:
-        yield f"Use {more.layout.num_gpus} GPUs ({more.layout})."
+    if more is not None and more.num_gpus > best.num_gpus:
+        yield f"Use {more.num_gpus} GPUs ({more.layout})."
 
 
 def fits(best: LayoutEstimate, changed: ServingScenario) -> bool:
     """Whether the changed scenario fits on as many GPUs."""
     try:
-        return estimate(replace(changed, num_gpus=best.layout.num_gpus)).best.fits
+        return estimate(replace(changed, num_gpus=best.num_gpus)).best.fits
     except InvalidInput:
         return False
 

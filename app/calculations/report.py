@@ -62,6 +62,7 @@ def results(found: Estimate) -> dict[str, Any]:
         },
         "engine": {"name": scenario.engine.name, "label": scenario.engine.label},
         "layout": layout_results(found),
+        "disaggregation": disaggregation_results(best),
         "precision": {
             "weights": best.formats.weights.name,
             "activations": best.formats.activations.name,
@@ -76,7 +77,10 @@ def results(found: Estimate) -> dict[str, Any]:
             "requested": "saturated" if scenario.concurrency is None else scenario.concurrency,
             "running": best.speed.running if best.speed else 0,
         },
+        "calibration": scenario.efficiency.name,
+        "nearness": scenario.nearness,
         **speed,
+        **load_results(best),
         **energy_results(best, power=speed["power_w_per_gpu"], energy=speed["energy_j_per_token"]),
         **cost_results(best),
         "flops": flops_results(best),
@@ -119,15 +123,31 @@ def layout_results(found: Estimate) -> dict[str, Any]:
     best = found.best
     layout = best.layout
     return {
-        "num_gpus": layout.num_gpus,
+        "num_gpus": best.num_gpus,
         "tp": layout.tp,
         "pp": layout.pp,
         "ep": layout.ep,
         "dp": layout.dp,
         "automatic": not found.by_hand,
-        "strategy": strategy(layout),
+        "strategy": strategy(best),
         "reason": layout_reason(found),
         "alternatives": [alternative(other) for other in found.others[:5]],
+    }
+
+
+def disaggregation_results(best: LayoutEstimate) -> dict[str, Any] | None:
+    """The GPUs that only prefill and what passes between them and the others; None where all do both."""
+    if best.prefill is None:
+        return None
+    layout, speed = best.prefill.plan.layout, best.speed
+    return {
+        "prefill_gpus": layout.num_gpus,
+        "prefill_tp": layout.tp,
+        "prefill_ep": layout.ep,
+        "prefill_dp": layout.dp,
+        "prefill_busy": float(speed.latency.prefill_share) if speed else None,
+        "kv_transfer_ms": float(speed.latency.terms["transfer"]) * MILLISECONDS if speed else None,
+        "decoding": speed.planned.running * best.layout.dp if speed else None,
     }
 
 
@@ -135,7 +155,7 @@ def alternative(other: LayoutEstimate) -> dict[str, Any]:
     """A layout that was weighed and not chosen."""
     speed = other.speed
     return {
-        "strategy": strategy(other.layout),
+        "strategy": strategy(other),
         "fits": other.fits,
         "total_bytes_per_gpu": round(other.total_bytes),
         "output_tokens_per_s": (
@@ -146,10 +166,10 @@ def alternative(other: LayoutEstimate) -> dict[str, Any]:
 
 
 def memory_results(best: LayoutEstimate) -> dict[str, int]:
-    plan = best.plan
+    plan, load = best.fullest.plan, best.fullest.load
     parts = {
-        "weights": round(best.load.weights),
-        "kv_cache": round(best.load.kv_cache),
+        "weights": round(load.weights),
+        "kv_cache": round(load.kv_cache),
         "activations": round(plan.activations),
         "runtime": round(plan.runtime),
     }
@@ -163,14 +183,13 @@ def memory_results(best: LayoutEstimate) -> dict[str, int]:
 
 def memory_terms(best: LayoutEstimate) -> list[dict[str, Any]]:
     """What each part of the memory is made of, on the most loaded GPU."""
-    plan, scenario, layout = best.plan, best.scenario, best.layout
-    length = scenario.input_tokens + scenario.output_tokens
+    scenario, fullest = best.scenario, best.fullest
+    plan, stage, layout = fullest.plan, fullest.load.stage, fullest.plan.layout
     terms: list[tuple[str, str, float]] = [
         ("weights", f"{group.replace('_', ' ')}, {name}", size)
-        for (group, name), size in plan.weight_terms(best.load.stage).items()
+        for (group, name), size in plan.weight_terms(stage).items()
     ]
-    per_replica = -(-best.resident // layout.dp)
-    terms += [("kv_cache", *term) for term in plan.cache_terms(best.load.stage, per_replica, length).items()]
+    terms += [("kv_cache", *term) for term in plan.cache_terms(stage, fullest.sequences, fullest.tokens).items()]
     blocks = block_working_bytes(plan.model, layout, best.formats, step_tokens=scenario.step_tokens)
     widest = "widest block of a step" if plan.activations <= blocks else "logits of the sampler"
     terms.append(("activations", widest, plan.activations))
@@ -194,7 +213,7 @@ def speed_results(best: LayoutEstimate) -> dict[str, Any]:
             per_user = 1.0 / speed.tpot_seconds
         watts = best.power_watts_per_gpu
         if watts is not None:
-            joules = joules_per_token(watts, best.layout.num_gpus, outputs)
+            joules = joules_per_token(watts, best.num_gpus, outputs)
     inputs = None if requests is None else requests * scenario.input_tokens
     spreads = spreads_of(best)
     throughput, tpot_spread = spreads["throughput"], spreads["tpot"]
@@ -211,12 +230,34 @@ def speed_results(best: LayoutEstimate) -> dict[str, Any]:
     }
 
 
+PERCENTILES = ("p50", "p90", "p99")
+
+
+def load_results(best: LayoutEstimate) -> dict[str, Any]:
+    """The most requests that are served at this length, and under Poisson arrivals the share of it that is asked for
+    and how TTFT and TPOT spread over requests. Null where they are not known."""
+    spreads, speed = spreads_of(best), best.speed
+    most = best.max_requests_per_second
+    arrivals = speed.arrivals if speed else None
+    rate = best.scenario.request_rate if best.scenario.arrival == "open" else None
+    found: dict[str, Any] = {
+        "max_requests_per_s": quantity(most, spreads["throughput"]),
+        "utilization": rate / most if rate and most else None,
+    }
+    for name in ("ttft", "tpot"):
+        times = getattr(arrivals, name, None)
+        for share in PERCENTILES:
+            seconds = getattr(times, share, None)
+            found[f"{name}_ms_{share}"] = quantity(None if seconds is None else seconds * MILLISECONDS, spreads[name])
+    return found
+
+
 def energy_results(best: LayoutEstimate, *, power: Quantity, energy: Quantity) -> dict[str, Any]:
     """What the site draws, emits and pays for electricity, with the ranges of power and energy. Null where the power
     is not known; carbon and price also where the region or the price of electricity is not."""
     scenario = best.scenario
     pue, grid, usd = scenario.pue, scenario.region, scenario.electricity_usd_per_kwh
-    watts = each(power, lambda value: site_watts(value, best.layout.num_gpus, pue))
+    watts = each(power, lambda value: site_watts(value, best.num_gpus, pue))
     kwh = each(energy, lambda value: kilowatt_hours_per_million(value, pue))
     return {
         "power_w_total": watts,
@@ -242,15 +283,18 @@ def energy_results(best: LayoutEstimate, *, power: Quantity, energy: Quantity) -
 
 
 def spreads_of(best: LayoutEstimate) -> dict[str, Spread | None]:
-    """The spread of each class of metric for the engine of the estimate."""
+    """The spread of each class of metric for the engine of the estimate and how far it is from what was measured."""
     scenario = best.scenario
-    return {name: spread(scenario.spreads, name, scenario.engine.name) for name in set(METRIC_CLASS.values())}
+    return {
+        name: spread(scenario.spreads, name, scenario.engine.name, scenario.nearness)
+        for name in set(METRIC_CLASS.values())
+    }
 
 
 def cost_results(best: LayoutEstimate) -> dict[str, Any]:
     """Dollars; null where no price is known. Each basis charges all cost to that kind of token."""
     price, speed, scenario = best.price_usd_per_gpu_hour, best.speed, best.scenario
-    hourly = None if price is None else cost.usd_per_hour(price, best.layout.num_gpus)
+    hourly = None if price is None else cost.usd_per_hour(price, best.num_gpus)
     throughput = spreads_of(best)["throughput"]
     per_token = throughput.inverse() if throughput else None
 

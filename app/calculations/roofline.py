@@ -32,6 +32,7 @@ SCALED_BY = {
 class Machine:
     """A GPU as an engine uses it: curves of its kernels, links, and the calibrated coefficients of the engine on it.
 
+    `hides_host`: the host's work of a step runs beside the GPU and shows where it takes longer.
     `compute_efficiency` and `bandwidth_efficiency`, set by hand, replace what the curves of matrix products reach.
     """
 
@@ -40,6 +41,7 @@ class Machine:
     links: Links
     library: KernelLibrary
     coefficients: Coefficients
+    hides_host: bool = False
     compute_efficiency: float | None = None
     bandwidth_efficiency: float | None = None
 
@@ -98,6 +100,15 @@ class Seconds:
     @property
     def total(self) -> Numbers:
         return self.compute + self.memory + self.network + self.host
+
+    def plus(self, other: Seconds, times: float) -> Seconds:
+        """This pass and `times` another."""
+        return Seconds(
+            compute=self.compute + times * other.compute,
+            memory=self.memory + times * other.memory,
+            network=self.network + times * other.network,
+            host=self.host + times * other.host,
+        )
 
     def as_dict(self) -> dict[str, float]:
         return {name: float(getattr(self, name)) for name in ("compute", "memory", "network", "host")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 from app.calculations.accelerator import Gpu, Hardware
@@ -15,9 +15,10 @@ from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import declared
 from app.calculations.kernel_library import Curves
+from app.calculations.lengths import expected_longest
 from app.calculations.parallelism import Layout, check
 from app.calculations.precision import GGUF_FILE_TYPES, choices
-from app.calculations.uncertainty import Spreads
+from app.calculations.uncertainty import Measured, Spreads
 
 #: Groups of inputs in the order of the form: name -> (heading, folded away by default).
 GROUPS = {
@@ -161,6 +162,14 @@ class ServingInputs:
     ep: Any = declared(
         group="layout", kind="integer", label="Expert parallel", minimum=1, maximum=4096, unit="GPUs",
         placeholder="automatic", help="The experts of a mixture are dealt out over this many GPUs.")
+    prefill_gpus: Any = declared(
+        group="layout", kind="integer", label="Prefill GPUs", minimum=1, maximum=16_384, unit="GPUs",
+        placeholder="none of their own",
+        help="So many of the GPUs only prefill and send the cache to the others, which only decode (disaggregated "
+        "serving). The layout above is then that of the others. Empty: all do both.")
+    prefill_tp: Any = declared(
+        group="layout", kind="integer", label="Tensor parallel of prefill", minimum=1, maximum=1024, unit="GPUs",
+        placeholder="as above", help="GPUs of a prefill replica, where some GPUs only prefill.")
     weight_precision: Any = declared(
         group="precision", kind="choice", label="Weights", default="auto", choices=choices(
             "fp32", "bf16", "fp16", "fp8", "int8", "int4", "mxfp4", "nvfp4", *(name for name, _, _ in GGUF_FILE_TYPES)
@@ -184,6 +193,10 @@ class ServingInputs:
     shared_prefix_tokens: Any = declared(
         group="engine", kind="integer", label="Shared prefix", default=0, minimum=0, maximum=100_000_000, unit="tokens",
         help="First tokens that all prompts share (a system prompt): cached once per replica and computed once.")
+    prefix_hit_rate: Any = declared(
+        group="engine", kind="number", label="Prefix hit rate", default=0.0, minimum=0, maximum=1, unit="share",
+        help="Share of prompt tokens found in the prefix cache (earlier turns, documents): attended to, not computed "
+        "again. Each request still holds its whole cache: hits are not taken to be shared between running requests.")
     output_tokens: Any = declared(
         group="workload", kind="integer", label="Output", default=256, minimum=1, maximum=100_000_000, unit="tokens",
         help="Mean number of generated tokens.")
@@ -199,10 +212,17 @@ class ServingInputs:
     request_rate: Any = declared(
         group="workload", kind="number", label="Request rate", minimum=1e-6, maximum=1e9, unit="requests/s",
         placeholder="for arrival rate", help="Mean arrivals per second over the whole instance, with arrival rate.")
+    beam_width: Any = declared(
+        group="engine", kind="integer", label="Beams", default=1, minimum=1, maximum=1024, unit="sequences",
+        help="Sequences generated for each request (beam search); they share its prompt and one of them is the answer.")
     length_spread: Any = declared(
         group="engine", kind="number", label="Spread of output lengths", default=1.0, minimum=0, maximum=1,
         unit="share",
         help="(Longest - shortest) / longest output. Requests of equal length stay in step and wait for each other.")
+    prompt_spread: Any = declared(
+        group="engine", kind="number", label="Spread of prompt lengths", default=0.0, minimum=0, maximum=1,
+        unit="share",
+        help="(Longest - shortest) / longest prompt, uniform around the mean. Counts where prompts are padded.")
     waves: Any = declared(
         group="engine", kind="number", label="Waves of a finite run", minimum=1, maximum=1e9, unit="waves",
         placeholder="steady server", help="Requests per slot of a benchmark: its first wave starts all at once.")
@@ -227,9 +247,29 @@ class ServingInputs:
     fused_attention: Any = declared(
         group="engine", kind="choice", label="Fused attention", default="auto", choices=ON_OFF,
         help="Attention that never writes its score matrix (FlashAttention). Off: scores go through memory.")
+    padding_removal: Any = declared(
+        group="engine", kind="choice", label="Padding removal", default="auto", choices=ON_OFF,
+        help="Prompts of a step are packed. Off: each takes as many tokens as the longest of its batch.")
+    overlap_scheduling: Any = declared(
+        group="engine", kind="choice", label="Overlap scheduling", default="auto", choices=ON_OFF,
+        help="The host prepares the next step while the GPU computes one. On where it is not the default: its time "
+        "hides behind the GPU's. Off where it is: 1 ms a step and 10 us a sequence are assumed to have been hidden.")
+    draft_tokens: Any = declared(
+        group="engine", kind="integer", label="Draft tokens", default=0, minimum=0, maximum=64, unit="tokens",
+        help="Speculative decoding: guessed tokens that each decode step verifies. 0: off. Weights of a draft model "
+        "are not counted; add them to the runtime overhead.")
+    acceptance_rate: Any = declared(
+        group="engine", kind="number", label="Acceptance rate", default=0.7, minimum=0, maximum=1, unit="share",
+        help="Chance that a draft is accepted where those before it were.")
+    draft_cost: Any = declared(
+        group="engine", kind="number", label="Cost of a draft", default=0.05, minimum=0, maximum=10, unit="share",
+        help="Time of guessing one token as a share of the GPU time of a decode step without drafts.")
     runtime_gib: Any = declared(
         group="engine", kind="number", label="Runtime overhead", minimum=0, maximum=1000, unit="GiB",
         placeholder="engine's default", help="Context, communication buffers and graphs on each GPU.")
+    calibration: Any = declared(
+        group="engine", kind="name", catalogue="calibrations", label="Calibration", default="published",
+        help="Measurements that the speeds are calibrated on: the published ones, or yours saved by calibrate --save.")
     compute_efficiency: Any = declared(
         group="engine", kind="number", label="Compute efficiency", minimum=0.01, maximum=1.0, unit="share",
         placeholder="calibrated", help="Share of the dense peak that large matrix products reach.")
@@ -266,8 +306,9 @@ class ServingScenario:
     gpu: Gpu
     engine: Engine
     hardware: Hardware
-    #: How far measurements lay from predictions; empty: no ranges.
+    #: How far measurements lay from predictions, and what was measured; empty: no ranges.
     spreads: Spreads = dataclasses.field(default_factory=dict)
+    measured: Measured = dataclasses.field(default_factory=Measured)
     #: How long kernels take, and how engines differ from that.
     curves: Curves = dataclasses.field(default_factory=dict, repr=False)
     efficiency: Efficiency = dataclasses.field(default_factory=Efficiency)
@@ -276,18 +317,23 @@ class ServingScenario:
     pp: int | None = None
     ep: int | None = None
     dp: int | None = None
+    prefill_gpus: int | None = None
+    prefill_tp: int | None = None
     weight_precision: str = "auto"
     activation_precision: str = "auto"
     kv_precision: str = "auto"
     value_precision: str = "auto"
     input_tokens: int = 1024
     shared_prefix_tokens: int = 0
+    prefix_hit_rate: float = 0.0
     output_tokens: int = 256
     #: None: saturated.
     concurrency: int | None = 16
     arrival: str = "closed"
     request_rate: float | None = None
+    beam_width: int = 1
     length_spread: float = 1.0
+    prompt_spread: float = 0.0
     waves: float | None = None
     #: Facts of a measured run: dummy weights send every token to the same experts; it ran, so it fitted.
     collapsed_routing: bool = False
@@ -295,6 +341,11 @@ class ServingScenario:
     chunked_prefill: str = "auto"
     cuda_graphs: str = "auto"
     fused_attention: str = "auto"
+    padding_removal: str = "auto"
+    overlap_scheduling: str = "auto"
+    draft_tokens: int = 0
+    acceptance_rate: float = 0.7
+    draft_cost: float = 0.05
     max_sequences: int | None = None
     memory_utilization: float | None = None
     max_batched_tokens: int | None = None
@@ -321,13 +372,17 @@ class ServingScenario:
                 f"{self.input_tokens:,} tokens.",
                 f"0 to {self.input_tokens - 1:,}",
             )
+        self._check_pools()
+        if self.draft_tokens and self.beam_width > 1:
+            raise InvalidInput("draft_tokens", "Draft tokens: engines do not draft for beam search.", "0")
         by_hand = {name: getattr(self, name) for name in ("tp", "pp", "dp") if getattr(self, name)}
         product = prod(by_hand.values())
-        if self.num_gpus and (self.num_gpus % product or (len(by_hand) == 3 and product != self.num_gpus)):
+        gpus = self.decode_gpus
+        if gpus and (gpus % product or (len(by_hand) == 3 and product != gpus)):
             shown = " x ".join(f"{name} {value}" for name, value in by_hand.items())
             raise InvalidInput(
                 "num_gpus",
-                f"{self.num_gpus} GPUs cannot be cut into {shown} = {product}; "
+                f"{gpus} GPUs cannot be cut into {shown} = {product}; "
                 f"use {product} or a multiple of it, or leave one of tp, pp, dp empty.",
                 "a multiple of tp x pp x dp",
             )
@@ -338,9 +393,71 @@ class ServingScenario:
         if self.ep and self.ep > 1 and (spread_known or not experts_divide):
             check(self.model, dataclasses.replace(layout, ep=self.ep))
 
+    def _check_pools(self) -> None:
+        """InvalidInput where GPUs that only prefill are asked for and make no sense."""
+        if self.prefill_gpus is None:
+            if self.prefill_tp:
+                raise InvalidInput("prefill_tp", "Tensor parallel of prefill: no GPUs only prefill.", "prefill_gpus")
+            return
+        if self.arrival != "closed" or not self.engine.continuous:
+            raise InvalidInput(
+                "prefill_gpus", "Prefill GPUs: separate pools are calculated for a fixed concurrency only.", "nothing"
+            )
+        if self.output_tokens < 2:
+            raise InvalidInput("prefill_gpus", "Prefill GPUs: with one output token nothing is decoded.", "nothing")
+        if self.num_gpus and self.num_gpus <= self.prefill_gpus:
+            raise InvalidInput(
+                "prefill_gpus",
+                f"Prefill GPUs: {self.prefill_gpus} of {self.num_gpus} GPUs leave none that decode.",
+                f"1 to {self.num_gpus - 1}" if self.num_gpus > 1 else "nothing",
+            )
+        tp = self.prefill_tp or self.tp or 1
+        if self.prefill_gpus % tp:
+            raise InvalidInput(
+                "prefill_gpus",
+                f"Prefill GPUs: {self.prefill_gpus} cannot be cut into replicas of {tp}; use a multiple of {tp}.",
+                f"a multiple of {tp}",
+            )
+        if self.prefill_tp:
+            try:
+                check(self.model, Layout(tp=tp))
+            except InvalidInput as wrong:
+                raise InvalidInput("prefill_tp", wrong.message, wrong.allowed) from None
+
+    @property
+    def decode_gpus(self) -> int | None:
+        """GPUs of the layout: all, or those that only decode."""
+        return self.num_gpus and self.num_gpus - (self.prefill_gpus or 0)
+
+    @property
+    def request_tokens(self) -> int:
+        """Tokens that a finished request holds in the cache: its prompt once, the output of each beam."""
+        return self.input_tokens + self.beam_width * self.output_tokens
+
+    @property
+    def nearness(self) -> str:
+        """How far the question is from what was measured."""
+        return self.measured.nearness(self.engine.name, self.gpu.slug, self.model.name)
+
     @property
     def uses_graphs(self) -> bool:
         return self.engine.cuda_graphs if self.cuda_graphs == "auto" else self.cuda_graphs == "on"
+
+    @property
+    def padded_spread(self) -> float:
+        """Spread of prompt lengths that padding makes up for; 0 where padding is removed."""
+        removed = self.engine.padding_removal if self.padding_removal == "auto" else self.padding_removal == "on"
+        return 0.0 if removed else self.prompt_spread
+
+    @property
+    def hides_host(self) -> bool:
+        """Whether host work that was calibrated as visible is to hide behind the GPU."""
+        return self.overlap_scheduling == "on" and not self.engine.overlap_scheduling
+
+    @property
+    def shows_host(self) -> bool:
+        """Whether host work that was calibrated as hidden is to be visible."""
+        return self.overlap_scheduling == "off" and self.engine.overlap_scheduling
 
     @property
     def chunks_prefill(self) -> bool:
@@ -365,4 +482,5 @@ class ServingScenario:
         limit = self.max_batched_tokens or self.engine.step_tokens(self.gpu)
         if self.engine.continuous or self.concurrency is None:
             return limit
-        return min(limit, self.concurrency * self.input_tokens)
+        longest = expected_longest(self.input_tokens, self.padded_spread, self.concurrency)
+        return min(limit, self.concurrency * ceil(longest))

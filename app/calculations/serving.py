@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import inf
+from typing import TYPE_CHECKING
 
 from app.calculations import queueing
 from app.calculations.arrays import Numbers, larger, smaller, where
 from app.calculations.engine import Engine
 from app.calculations.kernels import smooth_maximum
+from app.calculations.lengths import expected_longest
 from app.calculations.memory import MemoryPlan
 from app.calculations.operators import Operator, Pass, Traffic, forward_operators
 from app.calculations.queueing import Latency, Scheduler, Steps
 from app.calculations.roofline import Machine, Seconds, pass_seconds
+from app.calculations.speculation import NO_DRAFTS, Speculation
 
-#: Exponent with which the launches of a step without CUDA graphs and its GPU time overlap.
-LAUNCH_OVERLAP = 4
+if TYPE_CHECKING:
+    from app.calculations.open_loop import Arrivals
+
+#: Exponent with which the GPU's time and host work that runs beside it overlap: the launches of a step without CUDA
+#: graphs, and all work of a step where scheduling overlaps.
+HOST_OVERLAP = 4
+#: A prompt adds at least this share of its time alone to a busy server.
+LEAST_ADDED = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +35,9 @@ class Workload:
     `mode`: "closed" (`concurrency` always in flight; None: as many as run at once), "static" (a batch of
     `concurrency` starts and ends together) or "open" (Poisson arrivals at `request_rate` per second). `waves`: a
     closed run sends so many requests per slot (infinite: a steady server). `length_spread` is (longest - shortest) /
-    longest output.
+    longest output. `prefix_hit_rate` is the share of prompt tokens found in the prefix cache. `padded_spread` is
+    (longest - shortest) / longest prompt where prompts are padded to the longest of their batch, 0 where padding is
+    removed.
     """
 
     input_tokens: float
@@ -34,11 +45,45 @@ class Workload:
     mode: str = "closed"
     concurrency: int | None = None
     request_rate: float | None = None
+    #: Sequences that are generated for each request, from one prompt.
+    beam_width: int = 1
     waves: float = inf
     length_spread: float = 1.0
+    prefix_hit_rate: float = 0.0
+    padded_spread: float = 0.0
     collapsed_routing: bool = False
     #: Speed is asked for even where the memory estimate says that not one request fits: it was seen to run.
     seen_to_run: bool = False
+    speculation: Speculation = NO_DRAFTS
+
+    def padded_prompt(self, prompts: float) -> float:
+        """Tokens that each of `prompts` that are prefilled together takes: the mean, or padded the longest of them."""
+        return expected_longest(self.input_tokens, self.padded_spread, prompts)
+
+    def cached_prompt(self, sequences: float) -> float:
+        """Tokens of a prompt in the cache: a static batch of `sequences` keeps its padding."""
+        return self.padded_prompt(sequences) if self.mode == "static" else self.input_tokens
+
+    @property
+    def decode_steps(self) -> float:
+        """Steps of a request after the one that gives its first token."""
+        return self.speculation.decode_steps(self.output_tokens)
+
+    @property
+    def output_steps(self) -> float:
+        """Steps that give tokens; without drafts as many as output tokens."""
+        return 1 + self.decode_steps
+
+    @property
+    def steps_per_token(self) -> float:
+        """Decode steps for each token after the first, of more than one output token."""
+        return self.decode_steps / (self.output_tokens - 1)
+
+    def token_seconds(self, step_seconds: Numbers) -> float | None:
+        """TPOT from the mean time of a decode step; None for one output token: there is no second one."""
+        if self.output_tokens <= 1:
+            return None
+        return float(step_seconds * self.steps_per_token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,20 +100,30 @@ class Switches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of a replica: its pass, the sequences that its host handles, and how many steps it really is."""
+    """One step of a replica: its pass, the sequences that its host handles, and how many steps it really is.
+
+    `draft_steps`: before it drafts are made, in so many times the GPU time of a decode step without them.
+    """
 
     work: Pass
     sequences: Numbers
     #: Whether CUDA graphs hold it, so that the host launches no kernels.
     graph: bool
     repeats: float = 1.0
+    draft_steps: float = 0.0
+
+    @property
+    def undrafted(self) -> Pass:
+        """The decode step that the drafts' time is counted in."""
+        return replace(self.work, new_tokens=1.0, beside=(), verifies=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPlan:
     """The steps that a workload's latency is made of, on one replica of a layout."""
 
-    running: int
+    #: Sequences of a replica; a mean, so not always whole.
+    running: float
     decode: Step
     alone: Step
     mixed: Step
@@ -76,6 +131,8 @@ class StepPlan:
     #: Prompts in `mixed` and in `burst`.
     mixed_prompts: float
     burst_prompts: float
+    #: Prompts that the tokens of a step allow.
+    burst_limit: float
     chunks: float
     fill: float
 
@@ -95,7 +152,8 @@ class Serving:
     tpot_seconds: float | None
     e2e_seconds: float
     requests_per_second: float
-    #: Median time between two tokens of a request: of a step without prefill, where most are.
+    #: Median time between two answers of a request, of a token or of the drafts that were accepted: of a step without
+    #: prefill, where most are.
     median_step_seconds: float
     #: Share of wall time that GPUs spend in prefill.
     prefill_share: float
@@ -103,41 +161,65 @@ class Serving:
     #: The steps that these times are of, and what the queue made of them.
     planned: StepPlan
     latency: Latency
+    #: Of Poisson arrivals that are served.
+    arrivals: Arrivals | None = None
 
 
-def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running: int, pool: float) -> StepPlan:
+def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running: float, pool: float) -> StepPlan:
     """The steps at `running` sequences per replica, `pool` of them asked for at once.
 
     Pipeline stages work on different micro-batches at once, so a pass holds running / pp sequences.
     """
     inputs, outputs = workload.input_tokens, workload.output_tokens
-    shared = plan.shared_prefix_tokens
-    fresh = max(inputs - shared, 1.0)
+    # At least the last token is computed: its logits give the first output token.
+    cached = min(max(plan.shared_prefix_tokens, workload.prefix_hit_rate * inputs), inputs - 1.0)
+    fresh = inputs - cached
     budget = float(switches.step_tokens)
     stages = plan.layout.pp
-    batch = max(1.0, running / stages)
-    per_step = max(1.0, budget / fresh)
-    flow = max(1.0, running / max(outputs, 1.0))
+    batch = max(1.0, running / stages) * workload.beam_width
+
+    def length(beside: float) -> float:
+        """Tokens to compute of each prompt that is padded together with so many; a static batch pads all alike."""
+        return fresh + (workload.padded_prompt(running if workload.mode == "static" else beside) - inputs)
+
+    def prompts(count: float) -> Pass:
+        return Pass(sequences=count, new_tokens=length(count), cached_tokens=cached)
+
+    one = prompts(1.0)
+    per_step = max(1.0, budget / length(max(1.0, budget / fresh)))
+    flow = max(1.0, running / max(workload.output_steps, 1.0))
     mixed_prompts = min(flow, per_step, float(running))
     burst_prompts = max(1.0, min(float(int(per_step)), pool))
-    decode = Pass(sequences=batch, new_tokens=1.0, cached_tokens=inputs + outputs / 2)
-    one = Pass(sequences=1.0, new_tokens=fresh, cached_tokens=shared)
-    chunks = -(-fresh // budget) if switches.chunked_prefill else 1.0
+    drafts = workload.speculation
+    decode = Step(
+        work=Pass(
+            sequences=batch,
+            new_tokens=1.0 + drafts.draft_tokens,
+            cached_tokens=workload.cached_prompt(running) + outputs / 2,
+            verifies=drafts.draft_tokens > 0,
+        ),
+        sequences=batch,
+        graph=switches.cuda_graphs,
+        draft_steps=drafts.draft_steps,
+    )
+    chunks = -(-length(1.0) // budget) if switches.chunked_prefill else 1.0
     return StepPlan(
         running=running,
-        decode=Step(work=decode, sequences=batch, graph=switches.cuda_graphs),
+        decode=decode,
         alone=Step(work=one, sequences=1.0, graph=False, repeats=chunks),
-        mixed=Step(
-            work=replace(decode, beside=(replace(one, sequences=mixed_prompts),)),
+        mixed=replace(
+            decode,
+            work=replace(decode.work, beside=(prompts(mixed_prompts),)),
             sequences=batch + mixed_prompts,
             graph=False,
             repeats=chunks,
         ),
-        burst=Step(work=replace(one, sequences=burst_prompts), sequences=burst_prompts, graph=False, repeats=chunks),
+        burst=Step(work=prompts(burst_prompts), sequences=burst_prompts, graph=False, repeats=chunks),
         mixed_prompts=mixed_prompts,
         burst_prompts=burst_prompts,
+        burst_limit=per_step,
         chunks=float(chunks),
-        fill=min(fresh / budget, 1.0) if switches.chunked_prefill else 1.0,
+        fill=min(length(1.0) / budget, 1.0) if switches.chunked_prefill else 1.0,
     )
 
 
@@ -147,18 +229,31 @@ def step_operators(plan: MemoryPlan, step: Step, traffic: Traffic) -> Iterator[O
 
 def step_seconds(plan: MemoryPlan, machine: Machine, step: Step, traffic: Traffic) -> Seconds:
     """A step's time: operators, and the host's work between steps and per sequence. Launching a step's kernels one by
-    one overlaps with the GPU and shows where it takes longer."""
+    one overlaps with the GPU and shows where it takes longer. Drafts come before."""
     gpu = pass_seconds(step_operators(plan, step, traffic), machine, 0.0)
-    return replace(gpu, host=gpu.host + sum(host_terms(plan, machine, step, gpu.total).values()))
+    whole = replace(gpu, host=gpu.host + sum(host_terms(plan, machine, step, gpu.total).values()))
+    return whole.plus(undrafted_seconds(plan, machine, step, traffic), step.draft_steps) if step.draft_steps else whole
+
+
+def undrafted_seconds(plan: MemoryPlan, machine: Machine, step: Step, traffic: Traffic) -> Seconds:
+    """GPU time of the decode step that drafts are counted in."""
+    return pass_seconds(step_operators(plan, replace(step, work=step.undrafted), traffic), machine, 0.0)
 
 
 def host_terms(plan: MemoryPlan, machine: Machine, step: Step, gpu_seconds: Numbers) -> dict[str, Numbers]:
     """Seconds that the host adds to the `gpu_seconds` of a step, by what for."""
     x = machine.coefficients
-    terms = {"between steps": x.step_seconds * step.repeats, "sequences": x.sequence_seconds * step.sequences}
+    between, sequences = x.step_seconds * step.repeats, x.sequence_seconds * step.sequences
+    launches = 0.0 if step.graph else x.layer_seconds * plan.model.num_layers * step.repeats
+
+    def beyond_gpu(seconds: Numbers) -> Numbers:
+        return smooth_maximum(gpu_seconds, seconds, HOST_OVERLAP) - gpu_seconds
+
+    if machine.hides_host:
+        return {"overlapped": beyond_gpu(between + sequences + launches)}
+    terms = {"between steps": between, "sequences": sequences}
     if not step.graph:
-        launches = x.layer_seconds * plan.model.num_layers * step.repeats
-        terms["launches"] = smooth_maximum(gpu_seconds, launches, LAUNCH_OVERLAP) - gpu_seconds
+        terms["launches"] = beyond_gpu(launches)
     return terms
 
 
@@ -169,7 +264,9 @@ def most_running(plan: MemoryPlan, engine: Engine, workload: Workload, max_seque
     fill; in a static batch all reach their full length together. An engine without continuous batching runs the
     batch that it is given or fails.
     """
-    whole = plan.most_sequences(int(workload.input_tokens + workload.output_tokens))
+    outputs = workload.output_tokens * workload.beam_width
+    prompt = workload.cached_prompt(inf if workload.concurrency is None else workload.concurrency)
+    whole = plan.most_sequences(int(prompt + outputs))
     if whole < 1:
         if not workload.seen_to_run:
             return 0
@@ -177,7 +274,7 @@ def most_running(plan: MemoryPlan, engine: Engine, workload: Workload, max_seque
     if not engine.continuous:
         return max_sequences
     if workload.mode != "static" and not engine.reserves_whole_length:
-        whole = max(whole, plan.most_sequences(int(workload.input_tokens + workload.output_tokens / 2)))
+        whole = max(whole, plan.most_sequences(int(workload.input_tokens + outputs / 2)))
     return min(whole, max_sequences)
 
 
@@ -190,11 +287,21 @@ def simulate(
         return None
     traffic = traffic_of(workload, switches)
     if workload.mode == "open":
-        return open_loop(plan, machine, workload, switches, scheduler, traffic, slots)
+        from app.calculations.poisson import poisson  # Imports this module, and numpy.
+
+        return poisson(plan, machine, workload, switches, scheduler, traffic, slots)
     crowd = crowd_of(plan, workload, slots)
     steps_of = step_plan(plan, workload, switches, crowd.running, crowd.wanted)
     prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
     return result(queued(steps, scheduler, workload, crowd), prefill, decode, steps, steps_of, workload, crowd)
+
+
+def saturate(
+    plan: MemoryPlan, machine: Machine, workload: Workload, switches: Switches, scheduler: Scheduler
+) -> Serving | None:
+    """As many requests as run at once, always in flight: nothing serves more. None where not even one fits."""
+    mode = workload.mode if workload.mode == "static" else "closed"
+    return simulate(plan, machine, replace(workload, mode=mode, concurrency=None, waves=inf), switches, scheduler)
 
 
 def traffic_of(workload: Workload, switches: Switches) -> Traffic:
@@ -231,7 +338,7 @@ def queued(steps: Steps, scheduler: Scheduler, workload: Workload, crowd: Crowd)
     """What the queue makes of the steps, in a static batch or a closed loop."""
     if workload.mode == "static":
         return queueing.static_batch(
-            steps, concurrency=crowd.wanted, running=crowd.running, output_tokens=workload.output_tokens
+            steps, concurrency=crowd.wanted, running=crowd.running, output_tokens=workload.output_steps
         )
     return queueing.closed_loop(
         steps,
@@ -239,7 +346,7 @@ def queued(steps: Steps, scheduler: Scheduler, workload: Workload, crowd: Crowd)
         concurrency=float(crowd.wanted),
         running=float(crowd.running),
         input_tokens=workload.input_tokens,
-        output_tokens=workload.output_tokens,
+        output_tokens=workload.output_steps,
         waves=workload.waves,
         length_spread=workload.length_spread,
     )
@@ -260,7 +367,7 @@ def time_steps(
         Steps(
             decode=decode.total,
             alone=alone.total,
-            added=max(mixed - decode.total, 0.02 * alone.total) / steps_of.mixed_prompts / stages,
+            added=max(mixed - decode.total, LEAST_ADDED * alone.total) / steps_of.mixed_prompts / stages,
             burst=burst / steps_of.burst_prompts / stages,
             request=machine.coefficients.request_seconds,
             chunks=steps_of.chunks,
@@ -278,8 +385,7 @@ def result(
     workload: Workload,
     crowd: Crowd,
 ) -> Serving:
-    tokens = workload.output_tokens - 1
-    tpot = float(found.tpot) if tokens > 0 else None
+    tpot = workload.token_seconds(found.tpot)
     places = int(crowd.running * crowd.replicas)
     return Serving(
         running=min(places, int(crowd.asked)),
@@ -289,9 +395,9 @@ def result(
         ttft_seconds=float(found.ttft),
         steady_ttft_seconds=float(found.steady),
         tpot_seconds=tpot,
-        e2e_seconds=float(found.ttft + tokens * (tpot or 0.0)),
+        e2e_seconds=float(found.ttft + (workload.output_tokens - 1) * (tpot or 0.0)),
         requests_per_second=float(found.rate * crowd.replicas * crowd.occupied),
-        median_step_seconds=float(median_step(steps, crowd.running, workload.output_tokens)),
+        median_step_seconds=float(median_step(steps, crowd.running, workload.output_steps)),
         prefill_share=float(found.prefill_share),
         steps=steps,
         planned=steps_of,
@@ -299,82 +405,15 @@ def result(
     )
 
 
-def median_step(steps: Steps, running: Numbers, output_tokens: Numbers) -> Numbers:
-    """The median step of a steady server: prompts join running / output_tokens of the steps, at random; while less
+def median_step(steps: Steps, running: Numbers, output_steps: Numbers) -> Numbers:
+    """The median step of a steady server: prompts join running / output_steps of the steps, at random; while less
     than half of them do, the median step has none."""
-    joining = running / larger(output_tokens, 1.0)
+    joining = running / larger(output_steps, 1.0)
     return steps.decode + where(joining > LOG_2, steps.added * larger(joining, 1.0), 0.0 * steps.added)
 
 
 #: Poisson arrivals leave half of the steps without one at this mean.
 LOG_2 = 0.6931
-#: Rounds of the fixed point of an open loop: running = rate x time in the server.
-ROUNDS = 12
-
-
-def open_loop(
-    plan: MemoryPlan,
-    machine: Machine,
-    workload: Workload,
-    switches: Switches,
-    scheduler: Scheduler,
-    traffic: Traffic,
-    slots: int,
-) -> Serving:
-    """Poisson arrivals. How many run follows from Little's law, n = rate x L x s(n); where no n below `slots` does,
-    the queue grows without end and latencies are infinite."""
-    replicas = plan.layout.dp
-    rate = (workload.request_rate or 0.0) / replicas
-
-    def planned(running: float) -> StepPlan:
-        return step_plan(plan, workload, switches, max(1, round(running)), 1.0)
-
-    running = 1.0
-    for _ in range(ROUNDS):
-        steps_of = planned(min(running, slots))
-        prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
-        found = queueing.open_loop(
-            steps, scheduler, rate=rate, decode_now=steps.decode, output_tokens=workload.output_tokens
-        )
-        needed = rate * float(found.cycle)
-        if abs(needed - running) < 0.02 * running:
-            break
-        running = (running * needed) ** 0.5 if needed < slots else min(needed, 2.0 * slots)
-    full_of = planned(slots)
-    full_prefill, full_decode, full = time_steps(plan, machine, full_of, traffic)
-    most = queueing.closed_loop(
-        full,
-        scheduler,
-        concurrency=float(slots),
-        running=float(slots),
-        input_tokens=workload.input_tokens,
-        output_tokens=workload.output_tokens,
-        waves=inf,
-        length_spread=workload.length_spread,
-    )
-    stable = rate < float(most.rate)
-    if not stable:
-        prefill, decode, steps = full_prefill, full_decode, full
-        found = replace(most, ttft=inf, steady=inf)
-    count = min(slots, max(1, round(running))) * replicas
-    tokens = workload.output_tokens - 1
-    tpot = float(found.tpot) if tokens > 0 else None
-    return Serving(
-        running=count if stable else slots * replicas,
-        waiting=0,
-        prefill=prefill,
-        decode=decode,
-        ttft_seconds=float(found.ttft),
-        steady_ttft_seconds=float(found.steady),
-        tpot_seconds=tpot,
-        e2e_seconds=float(found.ttft + tokens * (tpot or 0.0)),
-        requests_per_second=min(rate, float(most.rate)) * replicas,
-        median_step_seconds=float(median_step(steps, running, workload.output_tokens)),
-        prefill_share=float(found.prefill_share),
-        steps=steps,
-        planned=steps_of if stable else full_of,
-        latency=found,
-    )
 
 
 def decode_seconds(plan: MemoryPlan, machine: Machine, sequences: float, context_tokens: float) -> Seconds:

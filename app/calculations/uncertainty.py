@@ -1,9 +1,10 @@
-"""Ranges from how predictions erred: 10th to 90th percentile of measured / predicted, by metric and engine."""
+"""Ranges from how predictions erred: 10th to 90th percentile of measured / predicted, by metric, engine and how far the
+question is from what was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 #: Metric of the results -> the class whose errors it shares.
 METRIC_CLASS = {
@@ -19,6 +20,8 @@ METRIC_CLASS = {
 }
 #: Engine of the row that holds for engines with too few measurements.
 ANY = "any"
+#: The engine was measured on the accelerator with this model; with another model; not at all.
+NEARBY, INTERPOLATED, EXTRAPOLATED = NEARNESS = ("nearby", "interpolated", "extrapolated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +44,31 @@ class Spread:
         return replace(self, low=1 / self.high, high=1 / self.low)
 
 
-#: (class of metric, engine) -> spread.
-Spreads = Mapping[tuple[str, str], Spread]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Which engines were measured on which accelerators with which models."""
+
+    #: (engine, GPU, model) by name, slug and name.
+    triples: frozenset[tuple[str, str, str]] = frozenset()
+    #: (engine, GPU).
+    pairs: frozenset[tuple[str, str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pairs", frozenset((engine, gpu) for engine, gpu, _ in self.triples))
+
+    def __or__(self, other: Measured) -> Measured:
+        return Measured(triples=self.triples | other.triples)
+
+    def nearness(self, engine: str, gpu: str, model: str) -> str:
+        if (engine, gpu, model) in self.triples:
+            return NEARBY
+        return INTERPOLATED if (engine, gpu) in self.pairs else EXTRAPOLATED
 
 
-def spread(spreads: Spreads, metric_class: str, engine: str) -> Spread | None:
+#: (class of metric, engine, nearness) -> spread.
+Spreads = Mapping[tuple[str, str, str], Spread]
+
+
+def spread(spreads: Spreads, metric_class: str, engine: str, nearness: str) -> Spread | None:
     """The engine's own spread, else that of all engines; None where nothing was measured."""
-    return spreads.get((metric_class, engine)) or spreads.get((metric_class, ANY))
+    return spreads.get((metric_class, engine, nearness)) or spreads.get((metric_class, ANY, nearness))

@@ -8,25 +8,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.calculations import serving
-from app.calculations.estimate import LayoutEstimate, scheduler, switches, workload
+from app.calculations.estimate import LayoutEstimate, Pool, scheduler, switches, workload
+from app.calculations.memory import MemoryPlan
 from app.calculations.queueing import DESYNCHRONISED, SYNCHRONISED
 from app.calculations.roofline import Machine, Timed, timed
 from app.calculations.serving import Crowd, Serving, Step
+
+if TYPE_CHECKING:
+    from app.calculations.open_loop import State
 
 #: Host term of a step -> what it is.
 HOST_TERMS = {
     "between steps": "Scheduling, sampling and output between two steps",
     "sequences": "Host work per sequence",
     "launches": "Kernel launches that take longer than the GPU",
+    "overlapped": "Host work that takes longer than the GPU",
 }
+#: Of `Seconds`: what a row is bound by.
+BOUND = {"compute": "compute", "memory": "memory", "network": "network", "host": "launch"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Equal operators of a step, or (component "host") what the host adds; per GPU, all pipeline stages."""
+    """Equal operators of a step, or what the host (component "host") and guessing drafts ("draft") add; per GPU, all
+    pipeline stages."""
 
     name: str
     component: str
@@ -59,21 +67,39 @@ class Row:
         return self.bytes / whole if whole and self.bytes else None
 
 
-def rows(best: LayoutEstimate, step: Step) -> list[Row]:
-    """What a step is made of, in order of execution, the host last. The seconds add up to the step's."""
+def rows(best: LayoutEstimate, step: Step, plan: MemoryPlan) -> list[Row]:
+    """What a step on GPUs of `plan` is made of, in order of execution, the host last. Seconds add up to the step's."""
     scenario, machine = best.scenario, best.machine
     traffic = serving.traffic_of(workload(scenario), switches(scenario))
-    ones = [timed(operator, machine) for operator in serving.step_operators(best.plan, step, traffic)]
+    ones = [timed(operator, machine) for operator in serving.step_operators(plan, step, traffic)]
     groups: dict[tuple[str, str, str], list[Timed]] = {}
     for one in ones:
         groups.setdefault((one.operator.name, one.operator.component, one.operator.peak), []).append(one)
     found = [grouped(members, machine) for members in groups.values()]
     gpu_seconds = sum(one.seconds for one in ones)
-    host = serving.host_terms(best.plan, machine, step, gpu_seconds)
+    host = serving.host_terms(plan, machine, step, gpu_seconds)
+    if step.draft_steps:
+        found.append(draft_row(best, step))
     return found + [
         Row(name=HOST_TERMS[name], component="host", count=1, flops=0.0, bytes=0.0, seconds=float(s), bound_by="host")
         for name, s in host.items()
     ]
+
+
+def draft_row(best: LayoutEstimate, step: Step) -> Row:
+    """Guessing the drafts, in shares of a decode step without them."""
+    traffic = serving.traffic_of(workload(best.scenario), switches(best.scenario))
+    drafts = serving.undrafted_seconds(best.plan, best.machine, step, traffic)
+    parts = drafts.as_dict()
+    return Row(
+        name="Drafts",
+        component="draft",
+        count=best.scenario.draft_tokens,
+        flops=0.0,
+        bytes=0.0,
+        seconds=float(step.draft_steps * drafts.total),
+        bound_by=BOUND[max(parts, key=lambda name: parts[name])],
+    )
 
 
 def grouped(members: list[Timed], machine: Machine) -> Row:
@@ -106,16 +132,20 @@ def operator_tables(best: LayoutEstimate) -> dict[str, dict[str, Any]]:
     if best.speed is None:
         return {}
     planned = best.speed.planned
-    made = {"prefill": (planned.alone, best.speed.prefill), "decode": (planned.decode, best.speed.decode)}
+    prefill_plan = best.prefill.plan if best.prefill else best.plan
+    made = {
+        "prefill": (planned.alone, best.speed.prefill, prefill_plan),
+        "decode": (planned.decode, best.speed.decode, best.plan),
+    }
     return {
         name: {
             "seconds": float(seconds.total),
             "sequences": float(step.work.sequences),
             "new_tokens": float(step.work.new_tokens),
             "cached_tokens": float(step.work.cached_tokens),
-            "rows": [row_document(row, float(seconds.total)) for row in rows(best, step)],
+            "rows": [row_document(row, float(seconds.total)) for row in rows(best, step, plan)],
         }
-        for name, (step, seconds) in made.items()
+        for name, (step, seconds, plan) in made.items()
     }
 
 
@@ -162,6 +192,8 @@ def chain(best: LayoutEstimate) -> list[Line]:
     if speed is None:
         return []
     asked = workload(best.scenario)
+    if best.prefill:
+        return [*given(best, speed), *pool_lines(best, speed, best.prefill)]
     lines = [*given(best, speed), *step_lines(best, speed)]
     if asked.mode == "open":
         return [*lines, *(open_lines(best, speed) if math.isfinite(speed.ttft_seconds) else overload(best, speed))]
@@ -185,6 +217,46 @@ def given(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
         yield Line(symbol="pp", meaning="Pipeline stages, which work on different requests", value=layout.pp, unit="")
     steps = speed.steps
     yield Line(symbol="h", meaning="Host time of a request outside the steps", value=float(steps.request))
+    yield from draft_lines(best)
+
+
+def draft_lines(best: LayoutEstimate) -> Iterator[Line]:
+    """With speculative decoding: how many tokens a step gives, and how many steps that leaves."""
+    asked = workload(best.scenario)
+    drafts = asked.speculation
+    if not drafts.draft_tokens:
+        return
+    yield Line(symbol="a", meaning="Chance that a draft is accepted", value=drafts.acceptance_rate, unit="")
+    yield Line(
+        symbol="g",
+        meaning=f"Tokens that a step gives with {drafts.draft_tokens} drafts",
+        value=drafts.tokens_per_step,
+        unit="tokens",
+        expression=" + ".join(["1", *(f"a ** {n}" for n in range(1, drafts.draft_tokens + 1))]),
+    )
+    if drafted(best):
+        yield Line(
+            symbol="M",
+            meaning="Decode steps of a request",
+            value=asked.decode_steps,
+            unit="",
+            expression="max((L - 1) / g, 1)",
+        )
+
+
+def drafted(best: LayoutEstimate) -> bool:
+    """Whether a request has decode steps that give more than a token."""
+    return best.scenario.draft_tokens > 0 and best.scenario.output_tokens > 1
+
+
+def decode_steps(best: LayoutEstimate) -> str:
+    """Decode steps of a request in symbols."""
+    return "M" if drafted(best) else "(L - 1)"
+
+
+def per_token(best: LayoutEstimate, step: str) -> str:
+    """TPOT of steps that take so long on average."""
+    return f"{step} * M / (L - 1)" if drafted(best) else step
 
 
 def step_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
@@ -221,12 +293,14 @@ def static_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator
         expression="h + p1 + (C - 1) * pb",
     )
     if speed.tpot_seconds is not None:
-        yield Line(symbol="TPOT", meaning="Time per output token", value=speed.tpot_seconds, expression="d")
+        yield Line(
+            symbol="TPOT", meaning="Time per output token", value=speed.tpot_seconds, expression=per_token(best, "d")
+        )
     yield Line(
         symbol="cycle",
         meaning="The whole batch",
         value=float(speed.latency.cycle),
-        expression="TTFT + max(C / n, 1) * (L - 1) * d",
+        expression=f"TTFT + max(C / n, 1) * {decode_steps(best)} * d",
     )
     rate = float(speed.latency.rate)
     yield Line(symbol="rate", meaning="Requests of a replica", value=rate, unit="per s", expression="C / cycle")
@@ -243,7 +317,7 @@ def closed_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator
         symbol="cycle",
         meaning="From the start of a request to the start of the next in its place",
         value=float(found.cycle),
-        expression="h + (L - 1) * d + p1 + (n - 1) * p",
+        expression=f"h + {decode_steps(best)} * d + p1 + (n - 1) * p",
     )
     yield Line(
         symbol="r",
@@ -279,7 +353,7 @@ def closed_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator
             symbol="TPOT",
             meaning="Time per output token: the rest of the cycle",
             value=speed.tpot_seconds,
-            expression="max((cycle - t) / (L - 1), d)",
+            expression=per_token(best, f"max((cycle - t) / {decode_steps(best)}, d)"),
         )
     rate = float(found.rate)
     yield Line(symbol="rate", meaning="Requests of a replica", value=rate, unit="per s", expression="n / cycle")
@@ -309,7 +383,7 @@ def queue_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
         symbol="s",
         meaning="The step in progress when a request arrives",
         value=float(term["s"]),
-        expression="d + (n - 1) * p / (L - 1)" if tokens else "d",
+        expression=f"d + (n - 1) * p / {decode_steps(best)}" if tokens else "d",
     )
     yield Line(
         symbol="mixed",
@@ -341,7 +415,7 @@ def queue_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
         meaning="How far lengths that differ drive requests apart",
         value=float(term["x"]),
         unit="",
-        expression=f"{spread:g} * (L - 1) * d / (n * p)",
+        expression=f"{spread:g} * {decode_steps(best)} * d / (n * p)",
     )
     yield Line(
         symbol="w",
@@ -358,51 +432,159 @@ def queue_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
     )
 
 
-def open_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
-    found, layout = speed.latency, best.layout
-    engine = scheduler(best.scenario)
-    rate = float(found.rate)
-    yield Line(symbol="n", meaning="Requests of a replica that run at once", value=speed.planned.running, unit="")
-    yield Line(symbol="rate", meaning="Arrivals at a replica", value=rate, unit="per s")
+def pool_lines(best: LayoutEstimate, speed: Serving, prefill: Pool) -> Iterator[Line]:
+    """Prefill and decode on GPUs of their own: a network of queues, solved for n so that c requests have a place."""
+    found, planned, steps = speed.latency, speed.planned, speed.steps
+    term, step = found.terms, decode_steps(best)
+    traffic = serving.traffic_of(workload(best.scenario), switches(best.scenario))
+    burst = serving.step_seconds(prefill.plan, best.machine, planned.burst, traffic).total
+    yield Line(symbol="P", meaning="Prefill replicas", value=float(prefill.plan.layout.dp), unit="")
+    yield Line(symbol="p1", meaning="Prefill of a prompt alone, as in its table", value=float(steps.alone))
+    yield Line(symbol="b", meaning="A full prefill step", value=float(burst))
+    yield Line(symbol="kb", meaning="Prompts in that step", value=float(planned.burst_prompts), unit="")
+    yield Line(symbol="pb", meaning="Of it, per prompt", value=float(steps.burst), expression="b / kb")
+    yield Line(symbol="sent", meaning="Sending the cache of a prompt", value=float(term["sent"]))
+    yield Line(symbol="c", meaning="Requests that have a place", value=float(term["placed"]), unit="")
+    yield Line(symbol="n", meaning="Of them decoding, per replica", value=planned.running, unit="")
+    yield Line(symbol="d", meaning="A decode step, as in its table", value=float(steps.decode))
+    yield Line(
+        symbol="rate",
+        meaning="Requests, all replicas",
+        value=float(found.rate),
+        unit="per s",
+        expression=f"n * replicas / ({step} * d)",
+    )
     yield Line(
         symbol="rho",
-        meaning="Share of the time in prefill",
+        meaning="Share of the time that prefill GPUs compute",
         value=float(found.prefill_share),
         unit="",
-        expression="min(rate * p, 0.999)",
+        expression="rate * pb / P",
     )
     yield Line(
-        symbol="s",
-        meaning="A token while prompts take their share",
-        value=float(found.tpot),
-        expression="d / (1 - rho)",
+        symbol="wait",
+        meaning="Wait for prefill",
+        value=float(term["wait"]),
+        expression="(c - 1) / c * rho * pb / (2 * (1 - rho))",
     )
     yield Line(
-        symbol="busy",
-        meaning="Chance that others are being served",
-        value=float(found.terms["busy"]),
-        unit="",
-        expression="1 - exp(-rate * (p + (L - 1) * s))",
+        symbol="transfer",
+        meaning="Sending the cache, with its wait",
+        value=float(term["transfer"]),
+        expression="sent + (c - 1) / c * (rate * sent / P) * sent / (2 * (1 - rate * sent / P))",
     )
+    yield Line(
+        symbol="t",
+        meaning="Time to first token once placed",
+        value=float(term["served"]),
+        expression="h + p1 + wait",
+    )
+    waits = speed.waiting > 0
+    if waits:
+        yield Line(symbol="C", meaning="Requests in flight", value=float(term["asked"]), unit="")
+        yield Line(
+            symbol="queue",
+            meaning="Wait for a place (Little's law)",
+            value=float(term["queue"]),
+            expression="(C - c) / rate",
+        )
     yield Line(
         symbol="TTFT",
         meaning="Time to first token",
         value=speed.ttft_seconds,
-        expression=(
-            "h + p1 + d * (1 - rho) / 2 + p * rho / (2 * (1 - rho))"
-            if engine.prefill_first
-            else "h + p1 + busy * (d * chunks + (0.5 + rho) * (s + p * rho))"
-        ),
+        expression="t + queue" if waits else "t",
     )
-    if speed.tpot_seconds is not None:
-        yield Line(symbol="TPOT", meaning="Time per output token", value=speed.tpot_seconds, expression="s")
     yield Line(
-        symbol="cycle",
-        meaning="Time in the server; n is rate x cycle (Little's law)",
-        value=float(found.cycle),
-        expression="TTFT + (L - 1) * s",
+        symbol="TPOT",
+        meaning="Time per output token",
+        value=speed.tpot_seconds or 0.0,
+        expression=per_token(best, "d"),
     )
+    yield from ends(best, speed, "rate", "TTFT + transfer + (L - 1) * TPOT")
+
+
+def open_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
+    """From the state of the queue to the means of its times; see `open_loop.py`."""
+    arrivals, layout = speed.arrivals, best.layout
+    if arrivals is None:
+        return
+    at, paused = arrivals.found, bool(scheduler(best.scenario).prefill_first)
+    yield Line(symbol="rate", meaning="Arrivals at a replica", value=at.rate, unit="per s")
+    yield Line(symbol="most", meaning="Most requests that it serves", value=at.most, unit="per s")
+    yield Line(symbol="S", meaning="Requests that run at once, at most", value=at.places, unit="")
+    if at.tokens:
+        yield Line(symbol="n", meaning="Requests that decode at once, on average", value=at.running, unit="")
+        yield Line(symbol="d_n", meaning="A decode step at so many", value=at.decode)
+    yield Line(symbol="p_n", meaning="What a prompt adds to a busy step", value=at.added)
+    share = "Share of the time in prefill"
+    yield Line(symbol="rho", meaning=share, value=at.share, unit="", expression="min(rate * p_n, 0.999)")
+    yield Line(symbol="fill", meaning="Share of a step that a prompt fills", value=float(speed.steps.fill), unit="")
+    yield Line(
+        symbol="c",
+        meaning="A prompt where prompts queue",
+        value=at.service,
+        expression="p_n + d_n * chunks * fill" if at.tokens else "p_n",
+    )
+    yield Line(symbol="load", meaning="Load of that queue", value=at.load, unit="", expression="min(rate * c, 0.999)")
+    yield Line(symbol="queue", meaning="Its wait", value=at.queue, expression="load * c / (2 * (1 - load))")
+    if at.tokens:
+        yield from waits_beside_decoding(at, paused)
+    else:
+        meaning = "Prefill after those before it, and with those behind it"
+        yield Line(symbol="served", meaning=meaning, value=at.served, expression="p1 + 2 * queue")
+    yield Line(symbol="full", meaning="Chance that all places are taken", value=at.full, unit="")
+    yield Line(
+        symbol="wait",
+        meaning="Wait for a place",
+        value=at.wait,
+        expression=f"full * (1 + {at.variation!r}) / 2 / (most - rate)",
+    )
+    yield Line(symbol="TTFT", meaning="Time to first token", value=speed.ttft_seconds, expression="h + served + wait")
+    if speed.tpot_seconds is not None:
+        later = decode_steps(best)
+        yield Line(
+            symbol="TPOT",
+            meaning="Time per output token, behind the prompts that come and those that waited",
+            value=speed.tpot_seconds,
+            expression=per_token(
+                best, f"min(d_n / (1 - rho) + rate * served * p_n / (1 - rho) / {later}, S / most / {later})"
+            ),
+        )
     yield from ends(best, speed, "rate * replicas" if layout.dp > 1 else "rate")
+
+
+def waits_beside_decoding(at: State, paused: bool) -> Iterator[Line]:
+    yield Line(
+        symbol="step",
+        meaning="The step that an arrival falls into: longer ones are likelier",
+        value=at.step,
+        expression="d_n / (1 - rho) + rate * p_n ** 2 / (1 - rho ** 2)",
+    )
+    yield Line(symbol="none", meaning="Chance that nothing decodes", value=float(at.chances[0]), unit="")
+    busy = "Chance that others are being served"
+    yield Line(symbol="busy", meaning=busy, value=at.busy, unit="", expression="1 - none * (1 - rho)")
+    own = "A prompt's own steps, with the decoding in them"
+    yield Line(symbol="own", meaning=own, value=at.own, expression="p_n" if paused else "p_n + d_n * chunks")
+    yield Line(
+        symbol="gated",
+        meaning="Rest of the step, and prompts that share the next",
+        value=at.gated,
+        expression="step / 2 + rate * step * p_n",
+    )
+    yield Line(
+        symbol="lone",
+        meaning="The same where few prompts fill a step",
+        value=at.lone,
+        expression="(1 - load) * d_n / 2 + queue + min(rate * step, 1 / fill - 1) * p_n",
+    )
+    weight = "Weight of that"
+    yield Line(symbol="w", meaning=weight, value=at.lone_weight, unit="", expression="min(1, 2 * fill)")
+    yield Line(
+        symbol="served",
+        meaning="Prefill with its waits",
+        value=at.served,
+        expression="(1 - busy) * p1 + busy * (own + (1 - w) * gated + w * lone)",
+    )
 
 
 def overload(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
@@ -414,7 +596,7 @@ def overload(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
         symbol="cycle",
         meaning="From the start of a request to the start of the next in its place",
         value=float(found.cycle),
-        expression="h + (L - 1) * d + p1 + (n - 1) * p",
+        expression=f"h + {decode_steps(best)} * d + p1 + (n - 1) * p",
     )
     yield Line(
         symbol="rate",
@@ -438,13 +620,13 @@ def throughput(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator[L
     yield from ends(best, speed, expression)
 
 
-def ends(best: LayoutEstimate, speed: Serving, requests: str) -> Iterator[Line]:
+def ends(best: LayoutEstimate, speed: Serving, requests: str, whole: str = "TTFT + (L - 1) * TPOT") -> Iterator[Line]:
     tokens = speed.tpot_seconds is not None
     yield Line(
         symbol="e2e",
         meaning="From request to last token",
         value=speed.e2e_seconds,
-        expression="TTFT + (L - 1) * TPOT" if tokens else "TTFT",
+        expression=whole if tokens else "TTFT",
     )
     yield from outputs(best, speed, requests)
 

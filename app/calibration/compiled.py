@@ -73,6 +73,11 @@ class Compiled:
     roofline: Any
 
     @property
+    def run(self) -> str:
+        """What measurements of one run have in common."""
+        return " ".join((self.source, self.engine, self.gpu, self.model, repr(self.numbers.tolist())))
+
+    @property
     def pair(self) -> str:
         return f"{self.model} {self.gpu}"
 

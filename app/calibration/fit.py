@@ -23,17 +23,18 @@ from app.calibration.model import Table
 from app.catalog import EFFICIENCY_COLUMNS
 
 #: Error (in ln) beyond which a row weighs less, and the spread expected of a row that is right.
-SOFT, NOISE = 0.15, 0.15
-#: Expected spread (in ln) of the deviations of each level: of kernels and network, and of the host's times.
+SOFT, NOISE = 0.05, 0.1
+#: Expected spread (in ln) of the deviations of each level: of kernels and network, and of the host's times, which
+#: depend on the software far more than on the accelerator.
 PRIOR: Mapping[str, tuple[float, float]] = {
     "all": (0.3, 1.0),
-    "vendor": (0.4, 0.5),
-    "generation": (0.2, 0.3),
+    "vendor": (0.4, 0.3),
+    "generation": (0.2, 0.1),
     "family": (0.3, 1.2),
     "engine": (0.2, 0.7),
-    "family on generation": (0.15, 0.3),
-    "engine on gpu": (0.15, 0.3),
-    "family and format": (0.2, 0.5),
+    "family on generation": (0.15, 0.1),
+    "engine on gpu": (0.15, 0.15),
+    "family and format": (0.2, 0.2),
 }
 HOST = frozenset({"step_seconds", "sequence_seconds", "layer_seconds", "request_seconds"})
 #: Logarithmic step of the derivatives, and the longest step of one round.
@@ -134,22 +135,25 @@ class Equations:
             right += heavy.T @ left[part]
         return matrix, right
 
-    def change(self, matrix: Any, right: Any, found: Any) -> Any:
-        """The step that the sums and the pull to zero ask for."""
-        step = np.linalg.solve(matrix + np.diag(self.spread**-2), right - found / self.spread**2)
+    def change(self, matrix: Any, right: Any, beyond: Any) -> Any:
+        """The step that the sums ask for, and the pull to zero of what lies beyond what is expected."""
+        step = np.linalg.solve(matrix + np.diag(self.spread**-2), right - beyond / self.spread**2)
         return np.clip(step, -LONGEST, LONGEST)
 
 
-def fit(table: Table, start: Deviations | None = None, rounds: int = ROUNDS) -> Fitted:
-    """The deviations that explain the rows best. The same rows give the same numbers."""
+def fit(table: Table, expected: Deviations | None = None, rounds: int = ROUNDS) -> Fitted:
+    """The deviations that explain the rows best. The same rows give the same numbers.
+
+    They are pulled to those `expected`, such as those of another calibration; to zero where there are none.
+    """
     rows = table.rows
     equations = Equations(rows)
-    found = equations.flat(start or {})
+    found = centre = equations.flat(expected or {})
     for _ in range(rounds):
         coefficients = coefficients_of(rows, as_deviations(equations.names, found))
         left = errors(table, coefficients)
         slope = derivatives(table, coefficients, left)
-        change = equations.change(*equations.sums(left, slope, np.arange(len(rows))), found)
+        change = equations.change(*equations.sums(left, slope, np.arange(len(rows))), found - centre)
         found = found + change
         if np.abs(change).max() < SETTLED:
             break

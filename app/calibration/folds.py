@@ -1,9 +1,10 @@
-"""Errors on what was left out: whole groups (pairs of model and GPU, models, GPUs, sources) leave the fit in turn."""
+"""Errors on what was left out: whole groups (runs, pairs of model and GPU, models, ...) leave the fit in turn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -14,8 +15,30 @@ from app.calibration.fit import Deviations, Equations, as_deviations, coefficien
 from app.calibration.model import Table
 
 FOLDS = 5
+
+
+class MeasuredRow(Protocol):
+    """A row that was measured: of speed (`compiled.Compiled`) or of power (`power.Observed`)."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def gpu(self) -> str: ...
+    @property
+    def run(self) -> str: ...
+    @property
+    def pair(self) -> str: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def measured(self) -> float: ...
+
+
 #: What may be left out -> the group of a row.
-GROUPINGS: Mapping[str, Callable[[Compiled], str]] = {
+GROUPINGS: Mapping[str, Callable[[MeasuredRow], str]] = {
+    "runs": lambda row: row.run,
     "pairs": lambda row: row.pair,
     "models": lambda row: row.model,
     "gpus": lambda row: row.gpu,
@@ -27,32 +50,42 @@ def fold_of(group: str) -> int:
     return crc32(group.encode()) % FOLDS
 
 
-def left_out_errors(rows: Sequence[Compiled], start: Deviations, grouping: str) -> Any:
-    """ln(measured / predicted) of every row, predicted by a fit that its group was left out of.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Fits that each fold was left out of, and what they make of their fold."""
+
+    fits: tuple[Deviations, ...]
+    #: ln(measured / predicted) of every row, predicted by the fit that its group was left out of.
+    errors: Any
+
+
+def left_out(rows: Sequence[Compiled], start: Deviations, grouping: str, expected: Deviations | None = None) -> LeftOut:
+    """The fits and errors of one grouping; `start` is the fit to all, pulled to what is `expected`.
 
     One Gauss-Newton step from the fit to all, with the fold's rows subtracted from its equations: what only they
     taught falls back to what is expected.
     """
     if not rows:
-        return np.zeros(0)
+        return LeftOut(fits=(start,) * FOLDS, errors=np.zeros(0))
     group = GROUPINGS[grouping]
     fold = np.array([fold_of(group(row)) for row in rows])
     table, equations = Table(rows), Equations(rows)
-    found = equations.flat(start)
+    found, centre = equations.flat(start), equations.flat(expected or {})
     coefficients = coefficients_of(rows, start)
     left = errors(table, coefficients)
     slope = derivatives(table, coefficients, left)
     parts = [equations.sums(left, slope, np.flatnonzero(fold == number)) for number in range(FOLDS)]
     matrix, right = (sum(part[position] for part in parts) for position in range(2))
-    predicted = np.zeros(len(rows))
+    predicted, fits = np.zeros(len(rows)), []
     for number, (own_matrix, own_right) in enumerate(parts):
-        without = found + equations.change(matrix - own_matrix, right - own_right, found)
-        all_rows = errors(table, coefficients_of(rows, as_deviations(equations.names, without)))
+        without = found + equations.change(matrix - own_matrix, right - own_right, found - centre)
+        fits.append(as_deviations(equations.names, without))
+        all_rows = errors(table, coefficients_of(rows, fits[-1]))
         predicted[fold == number] = all_rows[fold == number]
-    return predicted
+    return LeftOut(fits=tuple(fits), errors=predicted)
 
 
-def judged(rows: Sequence[Compiled], left: Any) -> list[scoring.Judged]:
+def judged(rows: Sequence[MeasuredRow], left: Any) -> list[scoring.Judged]:
     """Rows with their errors, as they are scored."""
     return [
         scoring.Judged(row.source, scoring.CLASSES[row.metric], row.measured, row.measured * float(np.exp(-error)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +12,94 @@ import numpy as np
 
 from app import published
 from app.accuracy import COLUMNS
-from app.calculations.uncertainty import METRIC_CLASS, Spread, spread
+from app.calculations.uncertainty import (
+    EXTRAPOLATED,
+    INTERPOLATED,
+    METRIC_CLASS,
+    NEARBY,
+    Measured,
+    Spread,
+    Spreads,
+    spread,
+)
+from app.calibration.beside import Beside
 from app.calibration.compiled import Compiled
 from app.calibration.folds import FOLDS, fold_of
-from app.calibration.model import Table
+from app.calibration.power import Observed
 from app.calibration.ranges import Residual, ranges
+from app.catalog import MEASURED_COLUMNS
+
+Row = Compiled | Observed | Beside
 
 #: Metrics made from another: (that metric's class); their range is that of its inverse.
 INVERSE_OF = {"prefill_tokens_per_s": "ttft", "decode_tokens_per_s": "tpot"}
 
 
-def residual(row: Compiled, error: float) -> Residual:
+#: What is left out to learn how far measurements lie at each distance -> the grouping of the folds.
+LEFT_OUT_AT: Mapping[str, str] = {NEARBY: "runs", INTERPOLATED: "pairs", EXTRAPOLATED: "gpus"}
+
+#: Nearness -> errors of all rows, their groups left out.
+Errors = Mapping[str, Any]
+
+
+def residual(row: Row, error: float, nearness: str) -> Residual:
     engine = "" if row.stands_in else row.engine
-    return Residual(METRIC_CLASS[row.metric], engine, row.source, row.pair, float(np.exp(error)))
+    return Residual(METRIC_CLASS[row.metric], engine, row.source, row.pair, float(np.exp(error)), nearness)
 
 
-def residuals(rows: Sequence[Compiled], errors: Any) -> list[Residual]:
-    return [residual(row, error) for row, error in zip(rows, errors, strict=True) if row.metric in METRIC_CLASS]
+def residuals(rows: Sequence[Row], errors: Errors) -> list[Residual]:
+    return [
+        residual(row, error, nearness)
+        for nearness, found in errors.items()
+        for row, error in zip(rows, found, strict=True)
+        if row.metric in METRIC_CLASS
+    ]
 
 
-def range_of(row: Compiled, spreads: dict[tuple[str, str], Spread]) -> Spread | None:
+def range_of(row: Row, spreads: Spreads, nearness: str) -> Spread | None:
     if row.metric in INVERSE_OF:
-        found = spread(spreads, INVERSE_OF[row.metric], row.engine)
+        found = spread(spreads, INVERSE_OF[row.metric], row.engine, nearness)
         return found.inverse() if found else None
-    return spread(spreads, METRIC_CLASS[row.metric], row.engine)
+    return spread(spreads, METRIC_CLASS[row.metric], row.engine, nearness)
 
 
-def tag(row: Compiled, known: set[tuple[str, str]]) -> str:
-    """Whether the engine on the GPU was measured with another model; its own pair was left out, so never nearby."""
-    return "interpolated" if ("engine on gpu", f"{row.engine} {row.gpu}") in known else "extrapolated"
+def measured(rows: Iterable[Row]) -> Measured:
+    """What the rows say of; an engine that another stands in for was not measured."""
+    return Measured(triples=frozenset((row.engine, row.gpu, row.model) for row in rows if not row.stands_in))
 
 
-def lines(rows: Sequence[Compiled], errors: Any) -> Iterator[tuple[str, ...]]:
-    """Lines of accuracy.csv.gz. Prediction and range are made without the row's pair of model and GPU."""
-    plain = Table(rows).on_roofline()
+def lines(rows: Sequence[Row], errors: Errors, plain: Any) -> Iterator[tuple[str, ...]]:
+    """Lines of accuracy.csv.gz. Prediction and range are made without the row's pair of model and GPU: as of a question
+    that is interpolated, or extrapolated where the engine was measured on the GPU with no other model. `plain` is what
+    a plain roofline says of each row."""
     folds = np.array([fold_of(row.pair) for row in rows])
     for number in range(FOLDS):
         kept = [int(place) for place in np.flatnonzero(folds != number)]
         others = [rows[place] for place in kept]
-        spreads = {(line.metric, line.engine): line.spread for line in ranges(residuals(others, errors[kept]))}
-        known = {level for row in others for level in row.levels}
+        found = ranges(
+            residuals(others, {nearness: errors[nearness][kept] for nearness in (INTERPOLATED, EXTRAPOLATED)})
+        )
+        spreads = {(line.metric, line.engine, line.nearness): line.spread for line in found}
+        known = measured(others)
         for place in map(int, np.flatnonzero(folds == number)):
             row = rows[place]
-            value = row.measured * float(np.exp(-errors[place]))
-            found = range_of(row, spreads)
-            low, high = found.around(value) if found else (np.nan, np.nan)
+            value = row.measured * float(np.exp(-errors[INTERPOLATED][place]))
+            nearness = known.nearness(row.engine, row.gpu, row.model)
+            spread_of_row = range_of(row, spreads, nearness)
+            low, high = spread_of_row.around(value) if spread_of_row else (np.nan, np.nan)
             numbers = ("" if not np.isfinite(n) else f"{n:.5g}" for n in (value, low, high, plain[place]))
-            yield (row.identifier, *numbers, tag(row, known))
+            yield (row.identifier, *numbers, nearness)
 
 
-def write(path: Path, rows: Sequence[Compiled], errors: Any) -> None:
+def write(path: Path, found: Iterable[tuple[str, ...]]) -> None:
     """The file of `/accuracy`. Raises OSError."""
-    published.write(path, COLUMNS, sorted(lines(rows, errors)))
+    published.write(path, COLUMNS, sorted(found))
+
+
+def write_measured(path: Path, rows: Iterable[Compiled]) -> None:
+    """Which engines were measured on which accelerators with which models. Raises OSError."""
+    counted = Counter((row.engine, row.gpu, row.model) for row in rows if not row.stands_in)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(MEASURED_COLUMNS)
+        writer.writerows([*key, count] for key, count in sorted(counted.items()))

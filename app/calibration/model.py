@@ -10,7 +10,7 @@ import numpy as np
 from app.calculations import queueing
 from app.calculations.kernels import smooth_maximum
 from app.calculations.queueing import Scheduler, Steps
-from app.calculations.serving import LAUNCH_OVERLAP, median_step
+from app.calculations.serving import HOST_OVERLAP, median_step
 from app.calibration.compiled import INDEX, ROW_NUMBERS, STEP_NUMBERS, STEPS, Compiled
 
 #: Prefill adds at least this share of a lone prompt's time to a step (serving.time_steps).
@@ -58,7 +58,7 @@ class Table:
         gpu = np.bincount(self.place, seconds, minlength=shape[0] * shape[1]).reshape(shape)
         repeats, sequences, layers = (self.steps[:, :, STEP_NUMBERS.index(n)] for n in STEP_NUMBERS)
         c = {name: coefficients[:, [position]] for name, position in INDEX.items()}
-        busy = smooth_maximum(gpu, c["layer_seconds"] * layers, LAUNCH_OVERLAP)
+        busy = smooth_maximum(gpu, c["layer_seconds"] * layers, HOST_OVERLAP)
         return busy + c["step_seconds"] * repeats + c["sequence_seconds"] * sequences
 
     def predict(self, coefficients: Any) -> Any:

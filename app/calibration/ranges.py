@@ -2,9 +2,9 @@
 
     python -m app calibrate TABLE.csv ... --output ranges.csv
 
-Only the ranges are fitted here; the constants of the model stand in app/data with their sources. Each source weighs
-the same, so that a large table does not drown a small one, and coverage is measured on pairs of model and GPU that were
-left out of the percentiles.
+Only the ranges are fitted here; the constants of the model stand in app/data with their sources. A source of
+n rows weighs as sqrt(n), so that a large table does not drown a small one, and coverage is measured on pairs of model
+and GPU that were left out of the percentiles.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from zlib import crc32
 
 from app import catalog, scoring
-from app.calculations.uncertainty import ANY, METRIC_CLASS, Spread
+from app.calculations.uncertainty import ANY, INTERPOLATED, METRIC_CLASS, NEARNESS, Spread
 from app.measurements import predict
 from app.prediction import Prediction
 from app.protocol import protocol
@@ -43,6 +43,15 @@ class Residual:
     source: str
     group: str
     ratio: float
+    #: How far the fit that it was predicted by stood from the row.
+    nearness: str = INTERPOLATED
+
+
+def at_any_distance(found: Iterable[Residual]) -> Iterator[Residual]:
+    """Residuals of predictions that know nothing of the accelerator: they say the same of every distance."""
+    for one in found:
+        for nearness in NEARNESS:
+            yield replace(one, nearness=nearness)
 
 
 def residuals(table: str, rows: Iterable[dict[str, str]]) -> Iterator[Residual]:
@@ -79,9 +88,10 @@ def usable(row: dict[str, str], prediction: Prediction) -> bool:
 
 
 def percentile(found: list[Residual], share: float) -> float:
-    """Weighted percentile of the ratios, each source weighing the same but tuning studies less."""
+    """Weighted percentile of the ratios: a source of n rows weighs as sqrt(n), tuning studies less."""
     sizes = Counter(r.source for r in found)
-    weights = {source: scoring.UNEVEN_WEIGHT if source.startswith(scoring.UNEVEN) else 1.0 for source in sizes}
+    even = {source: scoring.UNEVEN_WEIGHT if source.startswith(scoring.UNEVEN) else 1.0 for source in sizes}
+    weights = {source: even[source] * size**0.5 for source, size in sizes.items()}
     ordered = sorted(found, key=lambda r: r.ratio)
     total, reached = sum(weights.values()), 0.0
     for one in ordered:
@@ -112,10 +122,10 @@ def coverage(found: list[Residual], make: Callable[[list[Residual]], Spread]) ->
     return inside / len(found)
 
 
-def widened_spread(found: list[Residual], by: Spread) -> Spread:
-    """The smallest range that holds their own and another."""
+def widened_spread(found: list[Residual], by: tuple[Spread, ...]) -> Spread:
+    """The smallest range that holds their own and others."""
     own = spread_of(found)
-    return replace(own, low=min(own.low, by.low), high=max(own.high, by.high))
+    return replace(own, low=min(s.low for s in (own, *by)), high=max(s.high for s in (own, *by)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,34 +134,45 @@ class Range:
 
     metric: str
     engine: str
+    nearness: str
     spread: Spread
     coverage: float
     sources: tuple[str, ...]
 
 
 def ranges(found: list[Residual]) -> list[Range]:
-    """One range per class of metric and engine with enough rows, and one for all engines.
+    """One range per class of metric, engine with enough rows and nearness, and one for all engines.
 
-    An engine whose own range fails on left-out pairs is too uneven to stand alone: it is widened by that of all.
+    An engine whose own range fails on left-out pairs is too uneven to stand alone: it is widened by that of all. And no
+    range is narrower than that of a question nearer to what was measured.
     """
-    lines = []
+    lines: dict[tuple[str, str, str], Range] = {}
     for metric in sorted({r.metric_class for r in found}):
-        of_metric = [r for r in found if r.metric_class == metric]
-        of_all = spread_of(of_metric)
-        for engine in sorted({r.engine for r in of_metric if r.engine}):
-            chosen = [r for r in of_metric if r.engine == engine]
-            if len(chosen) < LEAST_ROWS or len({r.group for r in chosen}) < LEAST_GROUPS:
+        for nearer, nearness in zip((None, *NEARNESS), NEARNESS, strict=False):
+            of_metric = [r for r in found if r.metric_class == metric and r.nearness == nearness]
+            if not of_metric:
                 continue
-            uneven = coverage(chosen, spread_of) < LEAST_COVERAGE
-            lines.append(fitted(metric, engine, chosen, partial(widened_spread, by=of_all) if uneven else spread_of))
-        lines.append(fitted(metric, ANY, of_metric, spread_of))
-    return lines
+            of_all = spread_of(of_metric)
+            for engine in [*sorted({r.engine for r in of_metric if r.engine}), ANY]:
+                chosen = of_metric if engine == ANY else [r for r in of_metric if r.engine == engine]
+                if engine != ANY and (len(chosen) < LEAST_ROWS or len({r.group for r in chosen}) < LEAST_GROUPS):
+                    continue
+                uneven = engine != ANY and coverage(chosen, spread_of) < LEAST_COVERAGE
+                within = [of_all] if uneven else []
+                if nearer and (metric, engine, nearer) in lines:
+                    within.append(lines[metric, engine, nearer].spread)
+                make = partial(widened_spread, by=tuple(within))
+                lines[metric, engine, nearness] = fitted(metric, engine, nearness, chosen, make)
+    return list(lines.values())
 
 
-def fitted(metric: str, engine: str, chosen: list[Residual], make: Callable[[list[Residual]], Spread]) -> Range:
+def fitted(
+    metric: str, engine: str, nearness: str, chosen: list[Residual], make: Callable[[list[Residual]], Spread]
+) -> Range:
     return Range(
         metric=metric,
         engine=engine,
+        nearness=nearness,
         spread=make(chosen),
         coverage=coverage(chosen, make),
         sources=tuple(sorted({r.source for r in chosen})),
@@ -166,4 +187,4 @@ def write(path: Path, lines: Iterable[Range]) -> None:
         for line in lines:
             spread = line.spread
             numbers = (f"{spread.low:.4f}", f"{spread.high:.4f}", spread.rows, spread.groups, f"{line.coverage:.3f}")
-            writer.writerow([line.metric, line.engine, *numbers, " ".join(line.sources)])
+            writer.writerow([line.metric, line.engine, line.nearness, *numbers, " ".join(line.sources)])

@@ -19,10 +19,10 @@ import numpy as np
 from app import scoring, training_catalog
 from app.calculations.errors import InvalidInput
 from app.calculations.training.coefficients import NAMES, Coefficients, Level, Prior, levels
-from app.calculations.training.speed import NEW, kind
+from app.calculations.training.speed import kind
 from app.calculations.training.step import Work, step_time
 from app.calculations.training.work import work
-from app.calculations.uncertainty import ANY, Spread
+from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED, Spread
 from app.calibration.ranges import Range, Residual
 from app.training_measurements import SPEEDS, Run, run_of, step_seconds
 
@@ -244,14 +244,22 @@ def inside(found: Sequence[Residual], tail: float, group: Callable[[Residual], s
     return count / len(found)
 
 
-def range_of(metric: str, engine: str, found: Sequence[Residual], group: Callable[[Residual], str]) -> Range:
+def range_of(
+    metric: str,
+    engine: str,
+    found: Sequence[Residual],
+    group: Callable[[Residual], str],
+    nearness: str = INTERPOLATED,
+) -> Range:
     """The range whose share of left-out runs inside is nearest to HELD."""
     shares = {tail: inside(found, tail, group) for tail in TAILS}
     tail = min(TAILS, key=lambda one: abs(shares[one] - HELD))
     low, high = quantiles(found, tail)
     spread = Spread(low=low, high=high, rows=len(found), groups=len({one.group for one in found}))
     sources = tuple(sorted({one.source for one in found}))
-    return Range(metric=metric, engine=engine, spread=spread, coverage=shares[tail], sources=sources)
+    return Range(
+        metric=metric, engine=engine, nearness=nearness, spread=spread, coverage=shares[tail], sources=sources
+    )
 
 
 def speed_ranges(runs: Sequence[Measured], pairs: Any, sources: Any) -> list[Range]:
@@ -266,7 +274,7 @@ def speed_ranges(runs: Sequence[Measured], pairs: Any, sources: Any) -> list[Ran
                 found.append(range_of(name, framework, chosen, lambda one: one.group))
         found.append(range_of(name, ANY, own, lambda one: one.group))
         left = [one for one in by_source if one.metric_class == name]
-        found.append(range_of(name, NEW, left, lambda one: one.source))
+        found.append(range_of(name, ANY, left, lambda one: one.source, EXTRAPOLATED))
     found.append(range_of(ANY, ANY, by_pair, lambda one: one.group))
     return found
 

@@ -20,9 +20,9 @@ from app import scoring, training_catalog
 from app.calculations.errors import InvalidInput
 from app.calculations.training.memory import peak_memory
 from app.calculations.training.recipe import Recipe
-from app.calculations.uncertainty import ANY
+from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED
 from app.calibration.ranges import LEAST_GROUPS, LEAST_ROWS, Range, Residual, fitted, spread_of
-from app.training_memory_measurements import NEW, MemoryRun, kind, memory_run
+from app.training_memory_measurements import MemoryRun, kind, memory_run
 
 #: Coefficient -> how far (in ln) measurements may move it from what is expected of it.
 SPREADS = {
@@ -180,9 +180,10 @@ def memory_ranges(peaks: Sequence[Peak], pairs: Any, sources: Any) -> list[Range
         for recipe in sorted({one.engine for one in chosen}):
             own = [one for one in chosen if one.engine == recipe]
             if len(own) >= LEAST_ROWS and len({one.group for one in own}) >= LEAST_GROUPS:
-                found.append(fitted(name, recipe, own, spread_of))
-        found.append(fitted(name, ANY, chosen, spread_of))
-        found.append(fitted(name, NEW, [one for one in by_source if one.metric_class == name], spread_of))
+                found.append(fitted(name, recipe, INTERPOLATED, own, spread_of))
+        found.append(fitted(name, ANY, INTERPOLATED, chosen, spread_of))
+        strange = [one for one in by_source if one.metric_class == name]
+        found.append(fitted(name, ANY, EXTRAPOLATED, strange, spread_of))
     return found
 
 

@@ -94,6 +94,12 @@ def test_prefill_attention_of_a_long_prompt_grows_with_its_square():
     assert long == pytest.approx(flops / (0.6 * PEAK), rel=0.05)
 
 
+@pytest.mark.parametrize(("new", "cached", "last"), [(8, 0, 9), (1, 100, 102), (100, 50, 151), (1000, 9000, 10_001)])
+def test_the_last_query_attends_to_the_cache_and_what_is_new(new, cached, last):
+    pairs = new * cached + new * (new + 1) / 2
+    assert kernels.last_context(pairs, new) == last
+
+
 def test_prefill_attention_of_one_block_is_its_launch():
     assert prefill(2).seconds == pytest.approx(5e-6, rel=0.3)
 

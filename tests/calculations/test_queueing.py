@@ -1,7 +1,6 @@
 """From steps to latency under load: work conservation, Little's law, and limits known by hand."""
 
 import dataclasses
-import itertools
 from math import inf
 
 import numpy
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.calculations.queueing import Scheduler, Steps, closed_loop, open_loop, static_batch
+from app.calculations.queueing import Scheduler, Steps, closed_loop, static_batch
 
 STEPS = Steps(decode=0.01, alone=0.05, added=0.04, burst=0.03, request=0.002, chunks=1.0, fill=0.25)
 MIXED = Scheduler(prefill_first=0.0, whole_prompts=0.0, gang=3.0, gang_tokens=0.0)
@@ -21,10 +20,6 @@ SCHEDULERS = st.sampled_from([MIXED, PREFILL_FIRST, WHOLE])
 def closed(steps=STEPS, scheduler=MIXED, **changes):
     asked = {"concurrency": 16.0, "running": 16.0, "input_tokens": 1000.0, "output_tokens": 201.0, "waves": inf}
     return closed_loop(steps, scheduler, **{"length_spread": 1.0, **asked, **changes})
-
-
-def arrivals(rate, steps=STEPS, scheduler=MIXED, output_tokens=201.0):
-    return open_loop(steps, scheduler, rate=rate, decode_now=steps.decode, output_tokens=output_tokens)
 
 
 SECONDS = st.floats(1e-5, 1.0)
@@ -112,29 +107,9 @@ def test_a_static_batch_that_does_not_fit_decodes_in_rounds():
     assert halves.cycle - whole.cycle == pytest.approx(200 * 0.01)
 
 
-@pytest.mark.parametrize("scheduler", [MIXED, PREFILL_FIRST], ids=["mixed", "prefill first"])
-def test_arrivals_see_the_bare_server_at_no_load_and_diverge_at_full_load(scheduler):
-    idle, most = arrivals(1e-9, scheduler=scheduler), 1 / STEPS.added
-    at_rest = {0.0: 0.052, 1.0: 0.052 + 0.01 / 2}[scheduler.prefill_first]
-    assert idle.ttft == pytest.approx(at_rest) and idle.tpot == pytest.approx(0.01)
-    loads = [arrivals(share * most, scheduler=scheduler) for share in (0.1, 0.5, 0.9, 0.99, 0.9989)]
-    assert all(a.ttft < b.ttft and a.tpot < b.tpot for a, b in itertools.pairwise(loads))
-    assert loads[-1].ttft > 50 * idle.ttft and loads[-1].tpot > 500 * idle.tpot
-
-
-def test_arrivals_take_the_share_of_prefill_from_decoding():
-    found = arrivals(12.5)
-    assert found.prefill_share == pytest.approx(0.5) and found.tpot == pytest.approx(0.02)
-    assert found.cycle == pytest.approx(found.ttft + 200 * found.tpot)
-
-
-def test_under_arrivals_prefill_first_gives_the_first_token_sooner():
-    assert arrivals(12.5, scheduler=PREFILL_FIRST).ttft < arrivals(12.5).ttft
-
-
 def test_more_chunks_delay_the_first_token():
     chunked = dataclasses.replace(STEPS, chunks=8.0)
-    assert closed(chunked).ttft > closed().ttft and arrivals(5.0, chunked).ttft > arrivals(5.0).ttft
+    assert closed(chunked).ttft > closed().ttft
 
 
 COUNTS = numpy.array([1.0, 2.0, 16.0, 300.0])
@@ -151,12 +126,8 @@ def test_a_sweep_over_a_closed_loop_gives_the_numbers_one_by_one(scheduler, spre
             assert getattr(together, name)[index] == pytest.approx(getattr(alone, name)), name
 
 
-def test_sweeps_over_batches_and_rates_give_the_numbers_one_by_one():
+def test_a_sweep_over_batches_gives_the_numbers_one_by_one():
     batches = static_batch(STEPS, concurrency=COUNTS, running=COUNTS, output_tokens=201.0)
-    rates = COUNTS / 20
-    opened = arrivals(rates)
-    for index, (count, rate) in enumerate(zip(COUNTS, rates, strict=True)):
+    for index, count in enumerate(COUNTS):
         one = static_batch(STEPS, concurrency=float(count), running=float(count), output_tokens=201.0)
         assert batches.ttft[index] == pytest.approx(one.ttft) and batches.rate[index] == pytest.approx(one.rate)
-        assert opened.ttft[index] == pytest.approx(arrivals(float(rate)).ttft)
-        assert opened.tpot[index] == pytest.approx(arrivals(float(rate)).tpot)

@@ -94,6 +94,35 @@ def test_eager_is_slower_than_graphs_most_of_all_for_few_requests():
     assert speed(cuda_graphs="off", **small).tpot_seconds > 1.2 * speed(cuda_graphs="on", **small).tpot_seconds
 
 
+@pytest.mark.parametrize(("engine", "default"), [("vllm", "on"), ("sglang", "on"), ("trtllm", "on"), ("tgi", "off")])
+def test_saying_the_engines_default_of_overlap_scheduling_changes_nothing(engine, default):
+    assert speed(engine=engine, overlap_scheduling=default) == speed(engine=engine)
+
+
+@pytest.mark.parametrize("concurrency", [1, 64])
+def test_without_overlap_scheduling_the_hidden_host_work_adds_to_each_step(concurrency):
+    on, off = (speed(engine="sglang", overlap_scheduling=s, concurrency=concurrency) for s in ("on", "off"))
+    assert off.decode.total - on.decode.total == pytest.approx(1e-3 + 10e-6 * concurrency)
+    assert off.decode.memory == on.decode.memory
+    assert off.tpot_seconds > on.tpot_seconds and off.ttft_seconds > on.ttft_seconds
+
+
+def test_overlap_scheduling_hides_the_host_behind_a_longer_step():
+    def step(**changes):
+        return speed(engine="vllm-v0", weight_precision="fp32", concurrency=1, **changes).decode.total
+
+    def added(switch):
+        return step(overlap_scheduling=switch, step_overhead_ms=1) - step(overlap_scheduling=switch, step_overhead_ms=0)
+
+    assert added("off") == pytest.approx(1e-3)
+    assert 0 < added("on") < 1e-6
+
+
+def test_overlap_scheduling_cannot_hide_more_than_the_gpu_takes():
+    found = speed(engine="vllm-v0", overlap_scheduling="on", concurrency=1, step_overhead_ms=500)
+    assert found.decode.total == pytest.approx(0.5, rel=1e-3)
+
+
 def test_unfused_attention_costs_long_prompts_their_square():
     def lost(tokens):
         asked = {"input_tokens": tokens, "concurrency": 1}
@@ -124,3 +153,19 @@ def test_a_limit_of_sequences_keeps_the_rest_waiting():
 
 def test_a_finite_run_sees_more_of_its_first_wave():
     assert speed(waves=1).ttft_seconds > speed(waves=10).ttft_seconds > speed().ttft_seconds
+
+
+def test_beams_share_a_prompt_and_each_hold_an_output():
+    one, four = (estimate(scenario(num_gpus=1, concurrency=8, beam_width=b)).best for b in (1, 4))
+    block = one.scenario.engine.kv_block_tokens
+    per_token = one.scenario.model.cache_elements_per_token * one.formats.kv_cache.bytes_per_element
+    extra = 8 * 3 * one.scenario.output_tokens * per_token
+    assert four.load.kv_cache - one.load.kv_cache == pytest.approx(extra, abs=8 * block * per_token)
+    assert four.max_concurrency < one.max_concurrency
+
+
+def test_beams_cost_decode_steps_of_as_many_sequences_and_no_prefill():
+    one, four, wide = speed(concurrency=8), speed(concurrency=8, beam_width=4), speed(concurrency=32)
+    assert four.prefill.total == one.prefill.total
+    assert four.decode.total == pytest.approx(wide.decode.total)
+    assert wide.requests_per_second > one.requests_per_second > four.requests_per_second

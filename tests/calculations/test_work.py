@@ -35,6 +35,22 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "open": {"arrival": "open", "request_rate": 3},
     "open, replicas": {"arrival": "open", "request_rate": 9, "tp": 1, "pp": 1, "dp": 3, "num_gpus": 3},
     "open, overloaded": {"arrival": "open", "request_rate": 5000},
+    "pools": {"model": "meta-llama/Llama-3.1-70B-Instruct", "num_gpus": 8, "prefill_gpus": 4, "tp": 4},
+    "pools of one": {"num_gpus": 3, "prefill_gpus": 1, "concurrency": 200, "draft_tokens": 2},
+    "pools, more than run at once": {"num_gpus": 2, "prefill_gpus": 1, "concurrency": 3000},
+    "pools, one request": {"num_gpus": 2, "prefill_gpus": 1, "concurrency": 1},
+    "padded": {"engine": "hf", "prompt_spread": 0.6, "concurrency": 8},
+    "padded, one by one": {"padding_removal": "off", "prompt_spread": 0.6, "concurrency": 64},
+    "host beside the GPU": {"engine": "vllm-v1", "overlap_scheduling": "on", "cuda_graphs": "off"},
+    "host after the GPU": {"engine": "sglang", "overlap_scheduling": "off"},
+    "drafts": {"draft_tokens": 4, "concurrency": 64},
+    "drafts, equal lengths, an end": {"draft_tokens": 2, "length_spread": 0, "waves": 4, "acceptance_rate": 1},
+    "drafts, static batch": {"draft_tokens": 4, "arrival": "static"},
+    "drafts, open": {"draft_tokens": 4, "arrival": "open", "request_rate": 3},
+    "drafts, overloaded": {"draft_tokens": 4, "arrival": "open", "request_rate": 5000},
+    "drafts, recurrent": {"draft_tokens": 3, "model": "Qwen/Qwen3.5-27B"},
+    "drafts, one token": {"draft_tokens": 3, "output_tokens": 1},
+    "drafts, two tokens": {"draft_tokens": 3, "output_tokens": 2},
 }
 
 

@@ -13,10 +13,9 @@ from app.calculations.training.search import GIB, Candidate, Choice, reason, rem
 from app.calculations.training.speed import Quantity as Ranged
 from app.calculations.training.speed import Speed, speed
 from app.calculations.training.states import adapter_params
-from app.calculations.uncertainty import ANY, Spread
+from app.calculations.training.work import work
+from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED, Spread, spread
 
-#: The row of the ranges for frameworks that were not measured.
-NEW = "new"
 TERA = 1e12
 #: Tokens of a run that trains adapters, where they are not given.
 ADAPTER_TOKENS = 1e8
@@ -76,8 +75,8 @@ def memory_spread(scenario: TrainingScenario) -> Spread | None:
     kind = "full" if scenario.setting.trains_weights else "adapters"
     spreads = scenario.memory_spreads
     if not scenario.measured_memory:
-        return spreads.get((kind, NEW))
-    return spreads.get((kind, scenario.memory.recipe.name)) or spreads.get((kind, ANY))
+        return spreads.get((kind, ANY, EXTRAPOLATED))
+    return spread(spreads, kind, scenario.memory.recipe.name, INTERPOLATED)
 
 
 def memory_results(one: Candidate) -> dict[str, Any]:
@@ -150,8 +149,7 @@ def run_results(best: Candidate, found: Speed) -> dict[str, Any]:
     params = s.model.active_params
     optimal = totals.optimal_tokens(params)
     tokens = run.tokens or (optimal if s.trains_weights else ADAPTER_TOKENS)
-    tdp = s.gpu.tdp_watts
-    watts = None if tdp is None else totals.step_watts(found.time, tdp, scenario.hardware.power)
+    watts = totals.step_watts(found.time, work(s), s.gpu, scenario.hardware.power)
 
     def of(seconds: float) -> totals.RunTotals:
         return totals.run_totals(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, sqrt
 
-from app.calculations.energy import PowerModel, power_watts
-from app.calculations.training.step import StepTime
+from app.calculations.accelerator import Gpu
+from app.calculations.energy import Activity, PowerModel, power_watts
+from app.calculations.training.step import StepTime, Work
 
 SECONDS_PER_HOUR = 3600.0
 SECONDS_PER_DAY = 86_400.0
@@ -48,15 +49,26 @@ class RunTotals:
     tonnes_co2: float | None
 
 
-def step_watts(time: StepTime, tdp_watts: float, model: PowerModel) -> float:
-    """Mean power of a GPU's board over a step, by what it is busy with."""
+def step_watts(time: StepTime, work: Work, gpu: Gpu, model: PowerModel) -> float | None:
+    """Mean power of a GPU's board over a step, by the FLOPs and bytes that it moves; None where its TDP is not known.
+
+    FLOPs are in 16-bit equivalents. Bytes are those of what the memory binds; products read little beside.
+    """
+    if gpu.tdp_watts is None:
+        return None
     total = float(time.total)
-    compute = time.linear + time.experts + time.head + time.attention
-    memory = time.elementwise + time.recurrent + time.accumulation + time.optimizer
-    shares = float(compute) / total, float(memory) / total
-    return power_watts(
-        tdp_watts, model, compute_share=shares[0], memory_share=shares[1], other_share=1 - shares[0] - shares[1]
+    narrow = work.wide_peak / work.linear_peak
+    products = (
+        work.linear_flops + work.expert_flops
+    ) * work.linear_passes * narrow + work.head_flops * work.head_passes
+    flops = work.micro_batches * (products + work.attention_flops * work.attention_passes)
+    streaming = time.elementwise + time.recurrent + time.accumulation + time.optimizer
+    activity = Activity(
+        awake=float(1 - time.bubble / total),
+        bytes_per_second=float(streaming * work.bytes_per_second / total),
+        flops_per_second=float(flops / total),
     )
+    return float(power_watts(gpu.tdp_watts, model, activity, model.factor(gpu.architecture, gpu.slug)))
 
 
 def failure_seconds(gpu_mtbf_hours: float, num_gpus: int) -> float:

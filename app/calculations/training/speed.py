@@ -9,10 +9,8 @@ from app.calculations.training.flops import DEFAULT, Convention, TokenFlops, flo
 from app.calculations.training.setting import Setting
 from app.calculations.training.step import StepTime, step_time
 from app.calculations.training.work import peak, work
-from app.calculations.uncertainty import ANY, Spread, Spreads
+from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED, Spread, Spreads, spread
 
-#: The row of the ranges for a framework that was not measured on such a GPU.
-NEW = "new"
 TERA = 1e12
 
 
@@ -37,12 +35,10 @@ def spread_of(
 
     `known`: it is the framework that runs, not one taken for another.
     """
-    name = setting.stack.family if known and efficiency.knows(setting) else NEW
     own = kind(setting)
-    for key in ((own, name), (own, ANY), (ANY, ANY)):
-        if key in spreads:
-            return spreads[key]
-    return None
+    if not (known and efficiency.knows(setting)):
+        return spread(spreads, own, ANY, EXTRAPOLATED) or spreads.get((ANY, ANY, INTERPOLATED))
+    return spread(spreads, own, setting.stack.family, INTERPOLATED) or spreads.get((ANY, ANY, INTERPOLATED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from app.calculations.training.run import (
     step_watts,
 )
 from app.calculations.training.speed import time_of
+from app.calculations.training.work import work
 from tests.calculations.training.settings import setting
 
 CALM = Interruptions(gpu_mtbf_hours=1e12, checkpoint_seconds=0.0, restart_seconds=0.0, interval_seconds=3600.0)
@@ -72,13 +73,14 @@ def test_more_gpus_fail_more_often():
 
 
 def test_a_busy_gpu_draws_nearly_its_board_power():
-    hardware, one = catalog.hardware(), setting()
-    busy = step_watts(time_of(one, training_catalog.efficiency()), 700.0, hardware.power)
-    waiting = step_watts(
-        time_of(setting(num_gpus=64, pp=8, global_batch_size=8), training_catalog.efficiency()), 700.0, hardware.power
-    )
-    assert 500 < busy <= 700
-    assert waiting < busy
+    power = catalog.hardware().power
+
+    def watts(one):
+        return step_watts(time_of(one, training_catalog.efficiency()), work(one), one.gpu, power)
+
+    busy = watts(setting())
+    assert 450 < busy <= 700
+    assert watts(setting(num_gpus=64, pp=8, global_batch_size=8)) < busy
 
 
 def test_chinchilla_trains_70b_on_1_4_trillion_tokens():

@@ -159,8 +159,8 @@ def test_kinds_of_runs(changes, expected):
 
 def test_a_framework_never_measured_on_such_a_gpu_has_the_range_of_new_ones():
     spreads = {
-        ("dense-16-bit", "megatron"): Spread(low=0.9, high=1.1, rows=9, groups=9),
-        ("dense-16-bit", "new"): Spread(low=0.5, high=2.0, rows=9, groups=9),
+        ("dense-16-bit", "megatron", "interpolated"): Spread(low=0.9, high=1.1, rows=9, groups=9),
+        ("dense-16-bit", "any", "extrapolated"): Spread(low=0.5, high=2.0, rows=9, groups=9),
     }
     efficiency = training_catalog.efficiency()
     assert spread_of(setting(), efficiency, spreads).high == 1.1

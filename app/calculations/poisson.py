@@ -1,0 +1,108 @@
+"""Poisson arrivals on a layout: its steps timed at every number running, and what the queue makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+
+from app.calculations import open_loop
+from app.calculations.memory import MemoryPlan
+from app.calculations.open_loop import Curve
+from app.calculations.operators import Traffic
+from app.calculations.queueing import Latency, Scheduler
+from app.calculations.roofline import Machine
+from app.calculations.serving import (
+    LEAST_ADDED,
+    Serving,
+    Switches,
+    Workload,
+    median_step,
+    saturate,
+    step_plan,
+    step_seconds,
+    time_steps,
+)
+
+
+def curve_of(
+    plan: MemoryPlan, machine: Machine, workload: Workload, switches: Switches, traffic: Traffic, slots: int
+) -> Curve:
+    """Seconds of a step and of what a prompt adds to it against the number running."""
+    running = np.unique(np.geomspace(1, max(slots, 2), open_loop.POINTS).round())
+    one = step_plan(plan, workload, switches, 1, 1.0)
+    batch = np.maximum(1.0, running / plan.layout.pp) * workload.beam_width
+    prompts = np.clip(running / max(workload.output_steps, 1.0), 1.0, one.burst_limit)
+    work = replace(one.decode.work, sequences=batch)
+    alone = step_seconds(plan, machine, one.alone, traffic).total
+    decode = step_seconds(plan, machine, replace(one.decode, work=work, sequences=batch), traffic).total
+    beside = (replace(one.alone.work, sequences=prompts),)
+    mixed = replace(one.mixed, work=replace(work, beside=beside), sequences=batch + prompts)
+    both = step_seconds(plan, machine, mixed, traffic).total
+    added = np.maximum(both - decode, LEAST_ADDED * alone) / prompts / plan.layout.pp
+    return Curve(running=running, decode=decode, added=added)
+
+
+def poisson(
+    plan: MemoryPlan,
+    machine: Machine,
+    workload: Workload,
+    switches: Switches,
+    scheduler: Scheduler,
+    traffic: Traffic,
+    slots: int,
+) -> Serving | None:
+    """Poisson arrivals; where more come than can be served the queue grows without end and latencies are infinite."""
+    replicas = plan.layout.dp
+    most = saturate(plan, machine, workload, switches, scheduler)
+    if most is None:
+        return None
+    found = open_loop.arrivals(
+        curve_of(plan, machine, workload, switches, traffic, slots),
+        most.steps,
+        scheduler,
+        rate=(workload.request_rate or 0.0) / replicas,
+        most=most.requests_per_second / replicas,
+        places=slots,
+        tokens=workload.decode_steps,
+        variation=uniform_variation(workload.length_spread),
+    )
+    if found is None:
+        return replace(most, ttft_seconds=inf, steady_ttft_seconds=inf, e2e_seconds=inf)
+    state = found.found
+    steps_of = step_plan(plan, workload, switches, min(slots, max(1, round(state.running))), 1.0)
+    prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
+    if found.tpot is not None:
+        found = replace(found, tpot=found.tpot.times(workload.steps_per_token))
+    tpot = found.tpot.mean if found.tpot is not None else None
+    cycle = found.ttft.mean + (workload.output_tokens - 1) * (tpot or 0.0)
+    return Serving(
+        running=int(steps_of.running * replicas),
+        waiting=0,
+        prefill=prefill,
+        decode=decode,
+        ttft_seconds=found.ttft.mean,
+        steady_ttft_seconds=found.ttft.p50,
+        tpot_seconds=tpot,
+        e2e_seconds=cycle,
+        requests_per_second=state.rate * replicas,
+        median_step_seconds=float(median_step(steps, state.running, workload.output_steps)),
+        prefill_share=state.share,
+        steps=steps,
+        planned=steps_of,
+        latency=Latency(
+            ttft=found.ttft.mean,
+            steady=found.ttft.p50,
+            tpot=tpot or 0.0,
+            cycle=cycle,
+            rate=state.rate,
+            prefill_share=state.share,
+        ),
+        arrivals=found,
+    )
+
+
+def uniform_variation(length_spread: float) -> float:
+    """Squared coefficient of variation of lengths uniform between (1 - r) and 1 of the longest."""
+    return length_spread**2 / (3 * (2 - length_spread) ** 2)
