@@ -44,8 +44,8 @@ def activity(plan: MemoryPlan, speed: Serving, traffic: Traffic, gpu: Gpu, outpu
     """Mean over wall time of one GPU of a replica that serves r requests per second, n at once.
 
     A request brings its prefill, (alone + (n - 1) added) / n, and its share of `output_steps` - 1 decode steps, of a
-    pass of n / pp requests; each of `pp` stages does 1 / pp of a pass. In a static batch the others' prompts come in full
-    prefill steps.
+    pass of n / pp requests; each of `pp` stages does 1 / pp of a pass. In a static batch the others' prompts come in
+    full prefill steps.
     """
     planned, steps = speed.planned, speed.steps
     n, tokens = planned.running, max(output_steps - 1.0, 0.0)
