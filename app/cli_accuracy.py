@@ -15,7 +15,7 @@ from app import catalog, cli_training, json_text, own, scoring, text_report, val
 from app.calculations.coefficients import Efficiency
 from app.calculations.errors import InvalidInput
 from app.calibration import beside as not_fitted
-from app.calibration import fit, folds, left_out, ranges
+from app.calibration import fit, folds, left_out, ranges, training, training_memory
 from app.calibration import own as own_calibration
 from app.calibration import power as watts
 from app.calibration.compiled import CHUNK, Compiled, compile_in_parallel
@@ -152,21 +152,6 @@ def calibrate(
     show(text_report.ranges(lines))
 
 
-def rows_to_fit(files: Iterable[Path]) -> tuple[str, list[dict[str, str]]]:
-    """The kind of the tables, serving or training, and their rows. Raises InvalidInput for others and for both."""
-    kinds: dict[str, list[dict[str, str]]] = {}
-    for file in files:
-        table, rows = validation.read(file)
-        if table not in ("serving", "training"):
-            raise InvalidInput(
-                "file", f"{str(file)!r} is not a table of serving or training speed.", "tables of serving speed"
-            )
-        kinds.setdefault(table, []).extend(rows)
-    if len(kinds) > 1:
-        raise InvalidInput("file", "Serving and training have coefficients of their own.", "tables of one kind")
-    return next(iter(kinds.items()))
-
-
 def calibrate_own(
     compiled: list[Compiled],
     name: str | None,
@@ -223,6 +208,76 @@ def judged(compiled: list[Compiled], speed: folds.LeftOut, drawn: watts.LeftOut)
         *folds.judged(drawn.rows, drawn.errors),
         *drawn.at_measured_throughput(),
     ]
+
+
+def rows_to_fit(files: Iterable[Path]) -> tuple[str, list[dict[str, str]]]:
+    """The kind of the tables, serving or training, and their rows. Raises InvalidInput for others and for both."""
+    kinds: dict[str, list[dict[str, str]]] = {}
+    for file in files:
+        table, rows = validation.read(file)
+        if table not in ("serving", "training"):
+            raise InvalidInput(
+                "file", f"{str(file)!r} is not a table of serving or training speed.", "tables of serving speed"
+            )
+        kinds.setdefault(table, []).extend(rows)
+    if len(kinds) > 1:
+        raise InvalidInput("file", "Serving and training have coefficients of their own.", "tables of one kind")
+    return next(iter(kinds.items()))
+
+
+def calibrate_training(
+    rows: list[dict[str, str]],
+    output: Path | None,
+    efficiency: Path | None,
+    left_out_of: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Coefficients and ranges of training steps; ranges of frameworks not measured come from sources left out."""
+    runs = training.compile_rows(rows)
+    problem = training.Problem(runs)
+    found = problem.fit()
+    errors = {name: problem.left_out(name, found) for name in {"pairs", "sources", *left_out_of}}
+    lines = training.speed_ranges(runs, errors["pairs"], errors["sources"])
+    if efficiency is not None:
+        with writable("efficiency", efficiency):
+            training.write(efficiency, problem, found)
+    if output is not None:
+        with writable("output", output):
+            ranges.write(output, lines)
+    if as_json:
+        click.echo(json_text.write({"ranges": [dataclasses.asdict(line) for line in lines]}, indent=2))
+        return
+    for name in dict.fromkeys(left_out_of):
+        show(text_report.left_out(name, training.judged(runs, errors[name])))
+    show(text_report.ranges(lines))
+
+
+def calibrate_training_memory(
+    rows: list[dict[str, str]],
+    output: Path | None,
+    coefficients: Path | None,
+    left_out_of: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Coefficients and ranges of the memory of training."""
+    peaks = training_memory.compile_rows(rows)
+    if not peaks:
+        return
+    problem = training_memory.Problem(peaks)
+    found, slope = problem.fit()
+    errors = {name: problem.left_out(name, found) for name in {"pairs", "sources", *left_out_of}}
+    lines = training_memory.memory_ranges(peaks, errors["pairs"], errors["sources"])
+    if coefficients is not None:
+        with writable("memory", coefficients):
+            training_memory.write(coefficients, problem, found, slope)
+    if output is not None:
+        with writable("memory_ranges", output):
+            ranges.write(output, lines)
+    if as_json:
+        return
+    for name in dict.fromkeys(left_out_of):
+        show(text_report.left_out(name, training_memory.judged(peaks, errors[name])))
+    show(text_report.ranges(lines))
 
 
 def compiled_rows(rows: list[dict[str, str]]) -> list[Compiled]:

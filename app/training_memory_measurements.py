@@ -12,7 +12,7 @@ from app.calculations.training.optimizer import Optimizer
 from app.calculations.training.recipe import Adapter, Recipe
 from app.calculations.training.setting import Setting
 from app.calculations.training.states import StateFormats
-from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED, Spread, spread
+from app.calculations.uncertainty import EXTRAPOLATED, INTERPOLATED, Spread, spread
 from app.prediction import Prediction, Row
 from app.training_measurements import run_of
 from app.training_notes import is_known, notes_of, year
@@ -165,6 +165,5 @@ def spread_of(run: MemoryRun, *, known: bool = True) -> Spread | None:
     """How far measured peaks of such runs lay from predictions; None where nothing was measured."""
     spreads = training_catalog.memory_spreads()
     recipe, own = run.memory.recipe.name, kind(run)
-    if not known or recipe not in training_catalog.measured_recipes():
-        return spreads.get((own, ANY, EXTRAPOLATED))
-    return spread(spreads, own, recipe, INTERPOLATED)
+    near = known and recipe in training_catalog.measured_recipes()
+    return spread(spreads, own, recipe, INTERPOLATED if near else EXTRAPOLATED)

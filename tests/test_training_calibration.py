@@ -78,7 +78,9 @@ def test_quantiles_and_what_they_hold():
     found = [residual(0.5 + n / 1000, f"pair {n % 40}") for n in range(1000)]
     assert quantiles(found, 0.1) == pytest.approx((0.6, 1.4), abs=0.01)
     assert inside(found, 0.1, lambda one: one.group) == pytest.approx(0.8, abs=0.05)
-    assert range_of("dense-16-bit", "megatron", found, lambda one: one.group).coverage == pytest.approx(HELD, abs=0.03)
+    assert range_of("dense-16-bit", "megatron", "interpolated", found, lambda one: one.group).coverage == (
+        pytest.approx(HELD, abs=0.03)
+    )
 
 
 def test_calibrate_takes_training_tables(tmp_path):

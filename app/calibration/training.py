@@ -245,11 +245,7 @@ def inside(found: Sequence[Residual], tail: float, group: Callable[[Residual], s
 
 
 def range_of(
-    metric: str,
-    engine: str,
-    found: Sequence[Residual],
-    group: Callable[[Residual], str],
-    nearness: str = INTERPOLATED,
+    metric: str, engine: str, nearness: str, found: Sequence[Residual], group: Callable[[Residual], str]
 ) -> Range:
     """The range whose share of left-out runs inside is nearest to HELD."""
     shares = {tail: inside(found, tail, group) for tail in TAILS}
@@ -257,9 +253,7 @@ def range_of(
     low, high = quantiles(found, tail)
     spread = Spread(low=low, high=high, rows=len(found), groups=len({one.group for one in found}))
     sources = tuple(sorted({one.source for one in found}))
-    return Range(
-        metric=metric, engine=engine, nearness=nearness, spread=spread, coverage=shares[tail], sources=sources
-    )
+    return Range(metric=metric, engine=engine, nearness=nearness, spread=spread, coverage=shares[tail], sources=sources)
 
 
 def speed_ranges(runs: Sequence[Measured], pairs: Any, sources: Any) -> list[Range]:
@@ -271,11 +265,11 @@ def speed_ranges(runs: Sequence[Measured], pairs: Any, sources: Any) -> list[Ran
         for framework in sorted({one.engine for one in own}):
             chosen = [one for one in own if one.engine == framework]
             if len(chosen) >= LEAST_RUNS and len({one.group for one in chosen}) >= LEAST_GROUPS:
-                found.append(range_of(name, framework, chosen, lambda one: one.group))
-        found.append(range_of(name, ANY, own, lambda one: one.group))
+                found.append(range_of(name, framework, INTERPOLATED, chosen, lambda one: one.group))
+        found.append(range_of(name, ANY, INTERPOLATED, own, lambda one: one.group))
         left = [one for one in by_source if one.metric_class == name]
-        found.append(range_of(name, ANY, left, lambda one: one.source, EXTRAPOLATED))
-    found.append(range_of(ANY, ANY, by_pair, lambda one: one.group))
+        found.append(range_of(name, ANY, EXTRAPOLATED, left, lambda one: one.source))
+    found.append(range_of(ANY, ANY, INTERPOLATED, by_pair, lambda one: one.group))
     return found
 
 

@@ -182,8 +182,8 @@ def memory_ranges(peaks: Sequence[Peak], pairs: Any, sources: Any) -> list[Range
             if len(own) >= LEAST_ROWS and len({one.group for one in own}) >= LEAST_GROUPS:
                 found.append(fitted(name, recipe, INTERPOLATED, own, spread_of))
         found.append(fitted(name, ANY, INTERPOLATED, chosen, spread_of))
-        strange = [one for one in by_source if one.metric_class == name]
-        found.append(fitted(name, ANY, EXTRAPOLATED, strange, spread_of))
+        left = [one for one in by_source if one.metric_class == name]
+        found.append(fitted(name, ANY, EXTRAPOLATED, left, spread_of))
     return found
 
 

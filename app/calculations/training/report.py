@@ -13,9 +13,9 @@ from app.calculations.training.search import GIB, Candidate, Choice, reason, rem
 from app.calculations.training.speed import Quantity as Ranged
 from app.calculations.training.speed import Speed, speed
 from app.calculations.training.states import adapter_params
-from app.calculations.training.work import work
-from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED, Spread, spread
+from app.calculations.uncertainty import EXTRAPOLATED, INTERPOLATED, Spread, spread
 
+#: The row of the ranges for frameworks that were not measured.
 TERA = 1e12
 #: Tokens of a run that trains adapters, where they are not given.
 ADAPTER_TOKENS = 1e8
@@ -73,10 +73,8 @@ def speed_of(scenario: TrainingScenario) -> Speed:
 def memory_spread(scenario: TrainingScenario) -> Spread | None:
     """How far measured peaks of such runs lay from predictions."""
     kind = "full" if scenario.setting.trains_weights else "adapters"
-    spreads = scenario.memory_spreads
-    if not scenario.measured_memory:
-        return spreads.get((kind, ANY, EXTRAPOLATED))
-    return spread(spreads, kind, scenario.memory.recipe.name, INTERPOLATED)
+    nearness = INTERPOLATED if scenario.measured_memory else EXTRAPOLATED
+    return spread(scenario.memory_spreads, kind, scenario.memory.recipe.name, nearness)
 
 
 def memory_results(one: Candidate) -> dict[str, Any]:
@@ -149,7 +147,7 @@ def run_results(best: Candidate, found: Speed) -> dict[str, Any]:
     params = s.model.active_params
     optimal = totals.optimal_tokens(params)
     tokens = run.tokens or (optimal if s.trains_weights else ADAPTER_TOKENS)
-    watts = totals.step_watts(found.time, work(s), s.gpu, scenario.hardware.power)
+    watts = totals.step_watts(found.time, found.hfu.value, s.gpu, scenario.hardware.power)
 
     def of(seconds: float) -> totals.RunTotals:
         return totals.run_totals(

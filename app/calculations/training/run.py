@@ -7,7 +7,7 @@ from math import exp, sqrt
 
 from app.calculations.accelerator import Gpu
 from app.calculations.energy import Activity, PowerModel, power_watts
-from app.calculations.training.step import StepTime, Work
+from app.calculations.training.step import StepTime
 
 SECONDS_PER_HOUR = 3600.0
 SECONDS_PER_DAY = 86_400.0
@@ -49,24 +49,21 @@ class RunTotals:
     tonnes_co2: float | None
 
 
-def step_watts(time: StepTime, work: Work, gpu: Gpu, model: PowerModel) -> float | None:
-    """Mean power of a GPU's board over a step, by the FLOPs and bytes that it moves; None where its TDP is not known.
+def step_watts(time: StepTime, hfu: float, gpu: Gpu, model: PowerModel) -> float | None:
+    """Mean power of a GPU's board over a step; None where its power limit is not known.
 
-    FLOPs are in 16-bit equivalents. Bytes are those of what the memory binds; products read little beside.
+    FLOPs follow from the share `hfu` of the peak, counted as 16-bit ones; bytes are those of terms bound by memory;
+    nothing runs in the bubble and while the slowest stage or rank is waited for.
     """
     if gpu.tdp_watts is None:
         return None
     total = float(time.total)
-    narrow = work.wide_peak / work.linear_peak
-    products = (
-        work.linear_flops + work.expert_flops
-    ) * work.linear_passes * narrow + work.head_flops * work.head_passes
-    flops = work.micro_batches * (products + work.attention_flops * work.attention_passes)
-    streaming = time.elementwise + time.recurrent + time.accumulation + time.optimizer
+    memory = time.elementwise + time.recurrent + time.accumulation + time.optimizer
+    waiting = time.bubble + time.imbalance + time.stragglers
     activity = Activity(
-        awake=float(1 - time.bubble / total),
-        bytes_per_second=float(streaming * work.bytes_per_second / total),
-        flops_per_second=float(flops / total),
+        awake=1 - float(waiting) / total,
+        bytes_per_second=float(memory) / total * gpu.memory_bandwidth_bytes_per_second,
+        flops_per_second=hfu * gpu.peak_flops_per_second[gpu.sixteen_bit],
     )
     return float(power_watts(gpu.tdp_watts, model, activity, model.factor(gpu.architecture, gpu.slug)))
 

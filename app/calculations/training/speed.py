@@ -35,10 +35,9 @@ def spread_of(
 
     `known`: it is the framework that runs, not one taken for another.
     """
-    own = kind(setting)
-    if not (known and efficiency.knows(setting)):
-        return spread(spreads, own, ANY, EXTRAPOLATED) or spreads.get((ANY, ANY, INTERPOLATED))
-    return spread(spreads, own, setting.stack.family, INTERPOLATED) or spreads.get((ANY, ANY, INTERPOLATED))
+    nearness = INTERPOLATED if known and efficiency.knows(setting) else EXTRAPOLATED
+    family = setting.stack.family
+    return spread(spreads, kind(setting), family, nearness) or spread(spreads, ANY, ANY, INTERPOLATED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,7 @@ from app.calculations.training.run import (
     run_totals,
     step_watts,
 )
-from app.calculations.training.speed import time_of
-from app.calculations.training.work import work
+from app.calculations.training.speed import speed
 from tests.calculations.training.settings import setting
 
 CALM = Interruptions(gpu_mtbf_hours=1e12, checkpoint_seconds=0.0, restart_seconds=0.0, interval_seconds=3600.0)
@@ -75,12 +74,13 @@ def test_more_gpus_fail_more_often():
 def test_a_busy_gpu_draws_nearly_its_board_power():
     power = catalog.hardware().power
 
-    def watts(one):
-        return step_watts(time_of(one, training_catalog.efficiency()), work(one), one.gpu, power)
+    def watts(**changes):
+        one = setting(**changes)
+        found = speed(one, training_catalog.efficiency(), {})
+        return step_watts(found.time, found.hfu.value, one.gpu, power)
 
-    busy = watts(setting())
-    assert 450 < busy <= 700
-    assert watts(setting(num_gpus=64, pp=8, global_batch_size=8)) < busy
+    assert 500 < watts() <= 700
+    assert watts(num_gpus=64, pp=8, global_batch_size=8) < watts()
 
 
 def test_chinchilla_trains_70b_on_1_4_trillion_tokens():
