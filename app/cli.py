@@ -29,10 +29,9 @@ from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
 from app.calculations.scenario import CUSTOM, GROUPS
 from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
-from app.cli_accuracy import calibrate, json_option, validate
+from app.cli_accuracy import calibrate, json_option, show, validate
 from app.cli_accuracy_doc import accuracy
 from app.cli_options import declared_options, grouped, option_name
-from app.cli_output import show
 from app.config import InvalidSetting, settings
 from app.hub import Hub
 from app.model_source import Found

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from app import catalog, cli_training, json_text, own, scoring, text_report, validation
+from app import catalog, json_text, own, scoring, text_report, validation
 from app.calculations.coefficients import Efficiency
 from app.calculations.errors import InvalidInput
 from app.calibration import beside as not_fitted
@@ -20,7 +21,6 @@ from app.calibration import own as own_calibration
 from app.calibration import power as watts
 from app.calibration.compiled import CHUNK, Compiled, compile_in_parallel
 from app.calibration.model import Table
-from app.cli_output import show, writable
 
 #: Classes of metrics that the coefficients of speed are fitted to.
 SPEEDS = ("throughput", "tpot", "ttft", "e2e")
@@ -31,6 +31,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 def progress(label: str, rows: int) -> Any:
     """A bar on a terminal's error stream; elsewhere nothing is shown."""
     return click.progressbar(length=rows, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
+
+
+def show(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
 
 
 @click.command()
@@ -101,8 +106,8 @@ def calibrate(
     if kind == "training":
         if save_as is not None or replace:
             raise InvalidInput("save", "--save keeps measurements of serving, not of training.", "tables of serving")
-        cli_training.calibrate_speed(rows, output, efficiency, left_out_of, as_json)
-        cli_training.calibrate_memory(rows, memory_ranges, memory, left_out_of, as_json)
+        calibrate_training(rows, output, efficiency, left_out_of, as_json)
+        calibrate_training_memory(rows, memory_ranges, memory, left_out_of, as_json)
         return
     compiled = compiled_rows(rows)
     if save_as is not None or replace:
@@ -295,3 +300,11 @@ def run_order(row: dict[str, str]) -> tuple[str, ...]:
     """Rows that differ in the metric only come one after the other."""
     names = ("source", "model", "gpu", "weight_precision", "tp", "input_tokens", "output_tokens", "concurrency", "id")
     return tuple(row.get(name) or "" for name in names)
+
+
+@contextmanager
+def writable(field: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(field, f"{str(path)!r} cannot be written: {error.strerror}.", "a file") from None
