@@ -15,6 +15,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.training.flops import CONVENTIONS, Convention
 from app.calculations.training.losses import peak_shares
 from app.calculations.training.memory import Memory, memory_by_stage
+from app.calculations.training.report import run_results, speed_of
 from app.calculations.training.scenario import TrainingScenario
 from app.calculations.training.search import Candidate
 from app.calculations.training.speed import Speed, speed
@@ -23,7 +24,7 @@ from app.training_scenarios import Question, question
 #: GPU counts of the scaling curve: the number that was asked for, halved and doubled so often.
 DOUBLINGS = (1, -1, 2, -2, 3, -3)
 #: Seconds that a page spends on searching layouts for other numbers of GPUs; the nearest numbers come first.
-BUDGET_SECONDS = 2.0
+BUDGET_SECONDS = 1.5
 #: The convention that counts what kernels compute: the causal half of attention.
 EXECUTED = CONVENTIONS["causal"]
 
@@ -59,10 +60,9 @@ def work_of(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> Work:
     asked, _ = question(inputs)
     scenario = asked.make(results["layout"])
     stages = memory_by_stage(scenario.setting, scenario.memory)
-    fullest = max(one.process for one in stages)
-    seconds = Candidate(scenario).seconds
-    same = _close(fullest, results["memory_bytes_per_gpu"]["total"]) and _close(seconds, results["step_time_s"]["value"])
-    return Work(asked.model, scenario, stages, same)
+    now = (max(one.process for one in stages), Candidate(scenario).seconds)
+    logged = (results["memory_bytes_per_gpu"]["total"], results["step_time_s"]["value"])
+    return Work(asked.model, scenario, stages, same=all(map(_close, now, logged)))
 
 
 def _close(a: float, b: float) -> bool:
@@ -78,7 +78,8 @@ class Point:
     layout: Mapping[str, Any] | None = None
     tokens_per_s: float | None = None
     mfu: float | None = None
-    step_time_s: float | None = None
+    days: float | None = None
+    usd: float | None = None
     problem: str = ""
 
 
@@ -111,7 +112,8 @@ def logged_point(results: Mapping[str, Any]) -> Point:
         layout=layout,
         tokens_per_s=results["tokens_per_s"]["value"],
         mfu=results["mfu"]["value"],
-        step_time_s=results["step_time_s"]["value"],
+        days=results["run"]["days"]["value"],
+        usd=results["run"]["usd"]["value"],
     )
 
 
@@ -125,12 +127,13 @@ def point(values: str, model: Model, gpu: Gpu, num_gpus: int) -> Point:
         return Point(num_gpus, problem=error.message)
     if not best.fits:
         return Point(num_gpus, problem="does not fit")
-    s = best.scenario
-    found = speed(s.setting, s.efficiency, s.spreads, s.convention)
+    found = speed_of(best.scenario)
+    run = run_results(best, found)
     return Point(
         num_gpus=num_gpus,
         layout=best.layout,
         tokens_per_s=best.tokens_per_second,
         mfu=found.mfu.value,
-        step_time_s=best.seconds,
+        days=run["days"]["value"],
+        usd=run["usd"]["value"],
     )
