@@ -26,6 +26,13 @@ def suffixed(write: Write, unit: str) -> Write:
     return lambda value: f"{write(value)} {unit}" if formatting.known(value) else formatting.UNKNOWN
 
 
+def run_time(days: float | None) -> str:
+    """Time of a run: in hours and minutes below two days."""
+    if days is None or days >= 2:
+        return suffixed(formatting.number, "days")(days)
+    return formatting.duration(days * totals.SECONDS_PER_DAY)
+
+
 #: Heading -> (label, key of the results with dots, how to write it).
 METRICS: Mapping[str, tuple[tuple[str, str, Write], ...]] = {
     "Speed": (
@@ -44,7 +51,7 @@ METRICS: Mapping[str, tuple[tuple[str, str, Write], ...]] = {
         ("Allocated", "peak_memory_gib.allocated", suffixed(formatting.number, "GiB")),
     ),
     "Run": (
-        ("Time", "run.days", lambda days: formatting.duration(None if days is None else days * totals.SECONDS_PER_DAY)),
+        ("Time", "run.days", run_time),
         ("GPU hours", "run.gpu_hours", formatting.integer),
         ("Cost", "run.usd", formatting.usd),
         ("Energy", "run.mwh", suffixed(formatting.number, "MWh")),
@@ -90,6 +97,7 @@ def parts(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, An
         "step_rows": charts.step_rows(results["step_terms_s"]),
         "cause_names": charts.CAUSE_NAMES,
         "layout_text": layout_text,
+        "run_time": run_time,
         "hints": list(hints(results, trains_weights=inputs.get("method", "full") == "full")),
         "input_rows": result_page.input_rows(inputs, ALL_TRAINING_INPUTS),
         "figures": {

@@ -17,11 +17,11 @@ bp = Blueprint("train", __name__)
 
 #: Runs to start from: name -> inputs that it fills in.
 EXAMPLES = {
-    "Pre-train 8B": {"model": "meta-llama/Llama-3.1-8B", "gpu": "h100-sxm", "num_gpus": 256, "method": "full"},
-    "Pre-train 70B": {"model": "meta-llama/Llama-3.1-70B", "gpu": "h100-sxm", "num_gpus": 1024, "method": "full"},
+    "Pre-train 8B": {"model": "meta-llama/Meta-Llama-3.1-8B", "gpu": "h100-sxm", "num_gpus": 256, "method": "full"},
+    "Pre-train 70B": {"model": "meta-llama/Meta-Llama-3.1-70B", "gpu": "h100-sxm", "num_gpus": 1024, "method": "full"},
     "Pre-train a mixture": {"model": "deepseek-ai/DeepSeek-V3", "gpu": "h100-sxm", "num_gpus": 2048, "method": "full"},
-    "LoRA, one server": {"model": "meta-llama/Llama-3.1-70B", "gpu": "h100-sxm", "num_gpus": 8, "method": "lora"},
-    "QLoRA, one card": {"model": "meta-llama/Llama-3.1-8B", "gpu": "rtx-4090", "num_gpus": 1, "method": "qlora"},
+    "LoRA, one server": {"model": "meta-llama/Meta-Llama-3.1-70B", "gpu": "h100-sxm", "num_gpus": 8, "method": "lora"},
+    "QLoRA, one card": {"model": "meta-llama/Meta-Llama-3.1-8B", "gpu": "rtx-4090", "num_gpus": 1, "method": "qlora"},
 }
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from app import formatting
 from app.calculations.training.losses import CAUSES
 from app.calculations.training.memory import Memory
-from app.calculations.training.search import TERMS
 from app.charts.estimate import GIB, capacity_bar
 from app.charts.layout import Figure, axis, colour, layout
 from app.training_work import Point
@@ -30,34 +29,37 @@ MEMORY_TERMS = (
     ("runtime", "CUDA context and NCCL", "rest"),
 )
 
+#: Terms of a step as they stand beside a chart.
+TERM_NAMES = {
+    "linear": "Matrix products", "experts": "Expert products", "head": "lm_head", "attention": "Attention",
+    "recurrent": "Recurrent layers", "elementwise": "Elementwise", "tensor_parallel": "Tensor parallel",
+    "expert_parallel": "Expert parallel", "context_parallel": "Context parallel", "pipeline_hops": "Pipeline sends",
+    "sharding": "Sharded weights", "gradient_reduction": "Gradient sums", "bubble": "Pipeline bubble",
+    "imbalance": "Uneven stages", "accumulation": "Adding gradients", "optimizer": "Optimizer", "offload": "Offload",
+    "host": "Host", "fixed": "Host, per step", "stragglers": "Stragglers",
+}  # fmt: skip
 #: Where the time of a step goes: cause -> name, colour.
 CAUSE_NAMES = {
     "compute": ("Products and attention", "part-1"),
-    "elementwise": ("Norms and activations", "part-2"),
-    "communication": ("Exposed communication", "part-3"),
+    "elementwise": ("Elementwise", "part-2"),
+    "communication": ("Communication", "part-3"),
     "bubble": ("Pipeline bubble", "part-4"),
     "imbalance": ("Uneven stages", "part-5"),
-    "optimizer": ("Optimizer and gradients", "part-6"),
+    "optimizer": ("Optimizer", "part-6"),
     "host": ("Host", "part-7"),
     "stragglers": ("Stragglers", "part-8"),
 }
 #: What becomes of the peak: share -> name, colour.
 SHARE_NAMES = {
-    "useful": ("Useful: MFU", "part-1"),
+    "useful": ("Useful (MFU)", "part-1"),
     "recomputation": ("Recomputation", "part-9"),
-    "counting": ("Counted, not computed", "rest"),
-    "kernels": ("Kernels below the peak", "part-10"),
+    "counting": ("Counted only", "rest"),
+    "kernels": ("Kernels below peak", "part-10"),
     **{cause: CAUSE_NAMES[cause] for cause in CAUSES if cause != "compute"},
 }
 #: Shares of a step below this are left out of lists.
 LEAST_SHARE = 0.002
 ROW_PIXELS = 27
-
-
-def term_name(name: str) -> str:
-    """A term of a step as it stands in a list."""
-    text = TERMS[name].removeprefix("the ")
-    return text if text == "lm_head" else text[0].upper() + text[1:]
 
 
 def cause_of(term: str) -> str:
@@ -119,7 +121,7 @@ def step_rows(terms: Mapping[str, float]) -> list[tuple[str, str, float]]:
     total = sum(terms.values())
     order = [name for names in CAUSES.values() for name in names]
     seen = [name for name in order if terms[name] > LEAST_SHARE * total]
-    rows = [(term_name(name), cause_of(name), terms[name]) for name in seen]
+    rows = [(TERM_NAMES[name], cause_of(name), terms[name]) for name in seen]
     rest = total - sum(seconds for _, _, seconds in rows)
     return [*rows, ("Everything else", "", rest)] if rest > 1e-9 * total else rows
 
@@ -132,7 +134,7 @@ def step_figure(terms: Mapping[str, float]) -> Figure:
         shade = CAUSE_NAMES[cause][1] if cause else "rest"
         rows.append((name, start, seconds, shade, formatting.duration(seconds)))
         start += seconds
-    rows.append(("Step", 0.0, start, "accent", formatting.duration(start)))
+    rows.append(("Step", 0.0, start, "muted", formatting.duration(start)))
     return waterfall(rows, "seconds", start)
 
 
@@ -183,7 +185,7 @@ def waterfall(rows: Sequence[tuple[str, float, float, str, str]], unit: str, rea
             60 + ROW_PIXELS * len(rows),
             xaxis=axis(unit, range=[0, reach * 1.02]),
             yaxis=axis(autorange="reversed"),
-            margin={"l": 8, "r": 72, "t": 8, "b": 8},
+            margin={"l": 8, "r": 60, "t": 8, "b": 8},
         ),
     }
 
@@ -202,7 +204,7 @@ def throughput_figure(points: Sequence[Point]) -> Figure:
         "hovertemplate": "Linear: %{y:,.3s} tokens/s<extra></extra>",
     }
     ys = [one.tokens_per_s or 0.0 for one in known]
-    vertical = axis("tokens per second", type="log", dtick=1)
+    vertical = axis("tokens per second", type="log", dtick="D2")
     return scaling(known, [line, curve(known, ys, "%{y:,.3s} tokens/s")], vertical)
 
 
