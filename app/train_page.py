@@ -16,7 +16,7 @@ from app.charts.layout import Figure
 from app.glossary_training import TRAINING_KEYS
 from app.result_page import MemoryRow, Metric, metric
 from app.text_training import layout_text
-from app.training_scenarios import ALL_TRAINING_INPUTS
+from app.training_scenarios import ALL_TRAINING_INPUTS, chosen_inputs
 from app.training_work import Point, Work, scaling, work_of
 
 Write = Callable[[float | None], str]
@@ -99,7 +99,7 @@ def parts(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, An
         "layout_text": layout_text,
         "run_time": run_time,
         "hints": list(hints(results, trains_weights=inputs.get("method", "full") == "full")),
-        "input_rows": result_page.input_rows(inputs, ALL_TRAINING_INPUTS),
+        "input_rows": result_page.input_rows(chosen_inputs(inputs), ALL_TRAINING_INPUTS),
         "figures": {
             "memory": charts.memory_figure(results),
             "step": charts.step_figure(results["step_terms_s"]),

@@ -199,6 +199,13 @@ def usual_batch(values: Mapping[str, Any]) -> int:
     return int(max(round(usual / values["seq_len"] / unit), 1) * unit)
 
 
+def chosen_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Logged inputs as they would be typed: without a global batch that is the usual one."""
+    values = {name: inputs.get(name, one.default) for name, one in ALL_TRAINING_INPUTS.items()}
+    usual = usual_batch(values) if values["num_gpus"] and values["seq_len"] else None
+    return {name: value for name, value in inputs.items() if name != "global_batch_size" or value != usual}
+
+
 def check_names(raw: Mapping[str, object]) -> None:
     """InvalidInput for a key that is no input, with the nearest that is."""
     for key in raw:

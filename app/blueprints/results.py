@@ -12,7 +12,7 @@ from app import glossary, nearest, show_work, train_page
 from app import result_page as page
 from app.forms import share_args
 from app.run_log import Run
-from app.training_scenarios import ALL_TRAINING_INPUTS
+from app.training_scenarios import ALL_TRAINING_INPUTS, chosen_inputs
 
 bp = Blueprint("results", __name__)
 
@@ -42,7 +42,7 @@ def answered(run: Run) -> Any:
 def result_page(run: Run, *, not_saved: str = "") -> str:
     """The page of a run, also of one that could not be logged: then with the reason."""
     if run.kind == "train" and train_page.is_complete(run.results):
-        change = url_for("train.form", **share_args(run.inputs, ALL_TRAINING_INPUTS))
+        change = url_for("train.form", **share_args(chosen_inputs(run.inputs), ALL_TRAINING_INPUTS))
         parts = train_page.parts(run.inputs, run.results)
         return render_template("train/result.html", run=run, not_saved=not_saved, change=change, **parts)
     if run.kind != "estimate" or not page.is_complete(run.results):
