@@ -204,8 +204,14 @@ def throughput_figure(points: Sequence[Point]) -> Figure:
         "hovertemplate": "Linear: %{y:,.3s} tokens/s<extra></extra>",
     }
     ys = [one.tokens_per_s or 0.0 for one in known]
-    vertical = axis("tokens per second", type="log", dtick="D2")
+    vertical = axis("tokens per second", type="log", tickvals=ys, ticktext=[compact(y) for y in ys])
     return scaling(known, [line, curve(known, ys, "%{y:,.3s} tokens/s")], vertical)
+
+
+def compact(value: float) -> str:
+    """A number for an axis: 24.8k, 1.23M."""
+    size, letter = next((one for one in ((1e6, "M"), (1e3, "k")) if value >= one[0]), (1.0, ""))
+    return formatting.number(value / size) + letter
 
 
 def mfu_figure(points: Sequence[Point]) -> Figure:
