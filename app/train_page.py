@@ -11,6 +11,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.training import run as totals
 from app.calculations.training.memory import Memory
 from app.calculations.training.report import TIGHT
+from app.calculations.training.search import CHOICES
 from app.charts import training as charts
 from app.charts.layout import Figure
 from app.glossary_training import TRAINING_KEYS
@@ -83,7 +84,11 @@ class Launch:
 
 def is_complete(results: Mapping[str, Any]) -> bool:
     """Whether the results are those of today's answers about training."""
-    return result_page.is_complete(results, TRAINING_KEYS)
+    return (
+        result_page.is_complete(results, TRAINING_KEYS)
+        and {"total", "capacity"} <= results["memory_bytes_per_gpu"].keys()
+        and all(one["layout"].keys() >= set(CHOICES) for one in results["layouts"])
+    )
 
 
 def parts(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def parts(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, An
         "found": results,
         "state": state(results),
         "metrics": metrics(results),
-        "notes": notes(inputs, results),
+        "notes": notes(results),
         "memory_rows": memory_rows(results),
         "step_rows": charts.step_rows(results["step_terms_s"]),
         "cause_names": charts.CAUSE_NAMES,
@@ -158,10 +163,10 @@ def quantity(results: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {"value": found, "low": None, "high": None}
 
 
-def notes(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, str]:
+def notes(results: Mapping[str, Any]) -> dict[str, str]:
     """What stands below the numbers of a heading."""
     run = results["run"]
-    step = f"{formatting.count(results['layout']['global_batch_size'] * float(inputs.get('seq_len', 0)))} tokens"
+    step = f"{formatting.count(results['tokens_per_s']['value'] * results['step_time_s']['value'])} tokens"
     interval = formatting.duration(run["checkpoint_interval_s"])
     failures = formatting.number(run["failures"])
     return {

@@ -201,8 +201,10 @@ def usual_batch(values: Mapping[str, Any]) -> int:
 
 def chosen_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Logged inputs as they would be typed: without a global batch that is the usual one."""
-    values = {name: inputs.get(name, one.default) for name, one in ALL_TRAINING_INPUTS.items()}
-    usual = usual_batch(values) if values["num_gpus"] and values["seq_len"] else None
+    try:
+        usual = usual_batch({name: one.parse(inputs.get(name)) for name, one in TRAINING_INPUTS.items()})
+    except InvalidInput:
+        return dict(inputs)
     return {name: value for name, value in inputs.items() if name != "global_batch_size" or value != usual}
 
 

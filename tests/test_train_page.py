@@ -414,6 +414,25 @@ def test_a_run_of_another_calculator_is_said_to_differ(client: FlaskClient, run_
     assert "changed since this run was logged" in words(page_of(client, logged(run_log, STAGED, results=slower)))
 
 
+@pytest.mark.parametrize(
+    ("inputs", "results"),
+    [
+        ({"seq_len": "long", "num_gpus": None, "method": 7, "tp": [1]}, {}),
+        ({}, {"step_terms_s": {"linear": 30.0, "telepathy": 4.8}}),
+        ({}, {"memory_bytes_per_gpu": {"weights": 1}}),
+        ({}, {"memory_bytes_per_gpu": {"total": 9, "capacity": 0}}),
+        ({}, {"layouts": [{"layout": {}, "fits": True}]}),
+        ({}, {"layout": {}}),
+    ],
+)
+def test_whatever_a_log_holds_there_is_a_page(
+    client: FlaskClient, run_log: RunLog, inputs: dict[str, Any], results: dict[str, Any]
+) -> None:
+    run = train_run(QLORA, source="cli")
+    strange = {"inputs": run.inputs | inputs, "results": run.results | results}
+    assert page_of(client, logged(run_log, QLORA, **strange)).find("h1")
+
+
 def test_a_run_of_another_version_is_shown_as_it_was_logged(client: FlaskClient, run_log: RunLog) -> None:
     run = logged(run_log, STAGED, results={"fits": True})
     page = page_of(client, run)

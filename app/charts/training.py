@@ -120,7 +120,7 @@ def step_rows(terms: Mapping[str, float]) -> list[tuple[str, str, float]]:
     """(name, cause, seconds) of the terms of a step in their order; what is too small to see is one row at the end."""
     total = sum(terms.values())
     order = [name for names in CAUSES.values() for name in names]
-    seen = [name for name in order if terms[name] > LEAST_SHARE * total]
+    seen = [name for name in order if terms.get(name, 0.0) > LEAST_SHARE * total]
     rows = [(TERM_NAMES[name], cause_of(name), terms[name]) for name in seen]
     rest = total - sum(seconds for _, _, seconds in rows)
     return [*rows, ("Everything else", "", rest)] if rest > 1e-9 * total else rows
