@@ -41,7 +41,7 @@ def option_name(name: str) -> str:
 
 def metavar(declared: Input) -> str:
     """What stands for the value in the help: N, N|saturated, X, NAME, true|false."""
-    kinds = {"integer": "N", "number": "X", "choice": "NAME", "name": "NAME", "flag": "true|false"}
+    kinds = {"integer": "N", "number": "X", "choice": "NAME", "name": "NAME", "text": "TEXT"} | {"flag": "true|false"}
     word = "NAME|CONFIG.json|OWNER/NAME" if declared.catalogue == "models" else kinds[declared.kind]
     return "|".join((word, *declared.words))
 
