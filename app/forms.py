@@ -12,8 +12,10 @@ from wtforms import Field, Form
 from app import catalog, training_catalog
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input
+from app.calculations.planning.inputs import GROUPS as PLANNING_GROUPS
 from app.calculations.scenario import CUSTOM, GROUPS
 from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
+from app.planning import PLANNING_INPUTS
 from app.scenarios import ALL_INPUTS
 from app.training_scenarios import ALL_TRAINING_INPUTS, AUTO, optimizer_of, recipe_of
 
@@ -293,6 +295,7 @@ def _form_class(name: str, inputs: Mapping[str, Input], groups: Mapping[str, tup
 
 EstimateForm = _form_class("EstimateForm", ALL_INPUTS, GROUPS)
 TrainForm = _form_class("TrainForm", ALL_TRAINING_INPUTS, TRAINING_GROUPS)
+PlanForm = _form_class("PlanForm", PLANNING_INPUTS, PLANNING_GROUPS)
 
 
 def share_args(inputs: Mapping[str, object], declared: Mapping[str, Input] = ALL_INPUTS) -> dict[str, Any]:

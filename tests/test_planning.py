@@ -76,3 +76,35 @@ def test_an_unknown_price_is_unknown_and_not_zero():
 def test_bad_input_names_its_field(client, changes, field):
     answered = client.post("/api/v1/plan", json=ASKED | changes)
     assert answered.status_code == 422 and answered.json["error"]["field"] == field
+
+
+def send(client, **changes):
+    return client.post("/plan", data={name: str(value) for name, value in (ASKED | changes).items()})
+
+
+def test_the_form_leads_to_the_page_of_its_plan(client):
+    sent = send(client)
+    assert sent.status_code == 303
+    page = client.get(sent.headers["Location"]).get_data(as_text=True)
+    best = plan(ASKED)[0]["plans"][0]
+    assert "Plans that meet the goals" in page and best["summary"] in page
+    assert "Llama-3.1-8B-Instruct" in page and "20.0 requests per second" in page
+
+
+def test_a_load_that_nothing_serves_gets_the_nearest_plans(client):
+    page = client.get(send(client, max_tpot_ms=0.02).headers["Location"]).get_data(as_text=True)
+    assert "Nearest to the goals" in page and "The cheapest without one goal" in page
+
+
+def test_bad_input_stands_beside_its_field_and_nothing_is_lost(client):
+    sent = send(client, gpu="h100-sxm, nothing", max_ttft_ms="soon")
+    page = sent.get_data(as_text=True)
+    assert sent.status_code == 422 and "soon" in page and "h100-sxm, nothing" in page
+    assert 'id="error-max_ttft_ms"' in page
+    both = send(client, concurrency=5)
+    assert both.status_code == 422 and "both given" in both.get_data(as_text=True)
+
+
+def test_the_address_fills_the_form(client):
+    page = client.get("/plan?request_rate=7&gpu=b200").get_data(as_text=True)
+    assert 'value="7"' in page and 'value="b200"' in page

@@ -8,9 +8,11 @@ from typing import Any
 
 from flask import Blueprint, abort, current_app, redirect, render_template, url_for
 
-from app import glossary, nearest, show_work, train_page
+from app import glossary, nearest, plan_page, show_work, train_page
 from app import result_page as page
 from app.forms import share_args
+from app.glossary_planning import PLANNING_KEYS
+from app.planning import PLANNING_INPUTS
 from app.run_log import Run
 from app.training_scenarios import ALL_TRAINING_INPUTS, chosen_inputs
 
@@ -45,6 +47,10 @@ def result_page(run: Run, *, not_saved: str = "") -> str:
         change = url_for("train.form", **share_args(chosen_inputs(run.inputs), ALL_TRAINING_INPUTS))
         parts = train_page.parts(run.inputs, run.results)
         return render_template("train/result.html", run=run, not_saved=not_saved, change=change, **parts)
+    if run.kind == "plan" and page.is_complete(run.results, PLANNING_KEYS):
+        change = url_for("plan.form", **share_args(run.inputs, PLANNING_INPUTS))
+        parts = plan_page.parts(run.inputs, run.results)
+        return render_template("plan/result.html", run=run, not_saved=not_saved, change=change, **parts)
     if run.kind != "estimate" or not page.is_complete(run.results):
         return render_template("results/other.html", run=run, document=json.dumps(run.as_dict(), indent=2))
     return render_template(
