@@ -206,6 +206,7 @@ def workload(scenario: ServingScenario) -> Workload:
         request_rate=scenario.request_rate,
         beam_width=scenario.beam_width,
         waves=scenario.waves or inf,
+        run_requests=scenario.run_requests,
         length_spread=scenario.length_spread,
         prefix_hit_rate=scenario.prefix_hit_rate,
         padded_spread=scenario.padded_spread,

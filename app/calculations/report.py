@@ -238,18 +238,18 @@ def speed_results(best: LayoutEstimate) -> dict[str, Any]:
     }
 
 
-#: Share of the arrivals that a run of some minutes has not finished when it is counted.
-DRAINING = 0.03
+#: Share by which the requests that a run of some minutes counts differ from its rate: arrivals are random.
+CHANCE = 0.03
 
 
 def served_spread(best: LayoutEstimate, found: Spread | None) -> Spread | None:
-    """The spread of throughput; arrivals bound it: no more is served than comes, and less only where less can be."""
+    """The spread of throughput; arrivals bound it: not more is served than comes, and less only where less can be."""
     rate, most = best.scenario.request_rate, best.max_requests_per_second
     if found is None or best.scenario.arrival != "open" or not rate or not most:
         return found
     served = min(rate, most)
     low, high = (min(rate, most * share) / served for share in (found.low, found.high))
-    return replace(found, low=low * (1 - DRAINING), high=high)
+    return replace(found, low=low * (1 - CHANCE), high=high * (1 + CHANCE))
 
 
 PERCENTILES = ("p50", "p90", "p99")
