@@ -15,6 +15,7 @@ import click
 from app import (
     catalog,
     config_file,
+    desktop,
     facts,
     json_text,
     launch_training,
@@ -283,6 +284,16 @@ def history(limit: int, as_json: bool) -> None:
         click.echo(json_text.write({"runs": [run.as_dict() for run in newest]}, indent=2))
     else:
         show(text_report.runs(newest) if newest else ["No runs yet."])
+
+
+@main.command("desktop")
+@json_option
+def window(as_json: bool) -> None:
+    """Open the calculator as a window of its own, with the same history.
+
+    Needs a screen and a Python with Tk. Runs are logged with those of the command line.
+    """
+    desktop.open_window(run_log())
 
 
 @main.command()
