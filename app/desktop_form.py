@@ -45,18 +45,28 @@ class Field:
         label = ttk.Label(parent, text=declared.label)
         label.grid(row=row, column=0, sticky="w", padx=(0, 8))
         self.widget = self._widget(parent)
-        self.widget.grid(row=row, column=1, sticky="ew", pady=1)
-        unit = declared.placeholder if declared.default is None else ""
-        unit = ", ".join(filter(None, (declared.unit, unit and f"empty: {unit}")))
-        ttk.Label(parent, text=unit, style="Quiet.TLabel").grid(row=row, column=2, sticky="w", padx=(6, 0))
+        self.widget.grid(row=row, column=1, columnspan=1 if declared.unit else 2, sticky="ew", pady=1)
+        if declared.unit:
+            unit = ttk.Label(parent, text=declared.unit, style="Quiet.TLabel")
+            unit.grid(row=row, column=2, sticky="w", padx=(6, 0))
+        self.hint = ttk.Label(self.widget, text=declared.placeholder or "automatic", style="Hint.TLabel")
+        self.hint.bind("<Button-1>", lambda _: self.widget.focus_set())
         self.message = ttk.Label(parent, style="Bad.TLabel", wraplength=1)
         self.message.grid(row=row + 1, column=0, columnspan=3, sticky="ew")
         self.message.grid_remove()
         self.message.bind("<Configure>", lambda event: self.message.configure(wraplength=max(1, event.width)))
         self.widget.bind("<FocusIn>", lambda _: say(f"{declared.label}: {declared.help} [{declared.allowed}]"))
         label.bind("<Button-1>", lambda _: self.widget.focus_set())
+        self.value.trace_add("write", lambda *_: self.hint_where_empty())
         self.value.trace_add("write", lambda *_: changed())
         self.text = text_of(declared.default)
+
+    def hint_where_empty(self) -> None:
+        """What an empty entry means, written into it."""
+        if self.value.get() or self.declared.default is not None:
+            self.hint.place_forget()
+        else:
+            self.hint.place(x=8, rely=0.5, anchor="w")
 
     def _options(self) -> Mapping[str, Mapping[str, str]]:
         return options(self.declared) if self.declared.kind in ("choice", "name") else {}
@@ -102,7 +112,7 @@ class Field:
         """Put the message below the widget; "" takes it away."""
         kind = self.widget.winfo_class()
         if kind in ("TEntry", "TCombobox"):
-            self.widget.configure(style=f"Wrong.{kind}" if message else kind)
+            self.widget["style"] = f"Wrong.{kind}" if message else kind
         self.message.configure(text=message)
         if message:
             self.message.grid()
@@ -113,14 +123,15 @@ class Field:
 class Section:
     """The inputs of one group: always shown, folded away behind a button, or shown where something is custom."""
 
-    def __init__(self, parent: ttk.Frame, group: str, say: Say, changed: Callable[[], None]) -> None:
+    def __init__(self, parent: ttk.Frame, group: str, theme: Theme, say: Say, changed: Callable[[], None]) -> None:
         heading, self.folds = GROUPS[group]
         self.owner = CUSTOM_GROUPS.get(group)
         self.heading = heading
         self.frame = ttk.Frame(parent)
         self.button = ttk.Button(self.frame, style="Fold.TButton", command=self.toggle)
-        self.body = ttk.Frame(self.frame, padding=(12 if self.folds else 0, 0, 0, 4))
-        self.body.columnconfigure(1, weight=1)
+        self.body = ttk.Frame(self.frame, padding=(0, 0, 0, theme.px(3)))
+        for column, width in enumerate((132, 100, 72)):
+            self.body.columnconfigure(column, minsize=theme.px(width), weight=int(column == 1))
         declared = [one for one in ALL_INPUTS.values() if one.group == group]
         self.fields = {one.name: Field(self.body, one, 2 * i, say, changed) for i, one in enumerate(declared)}
         self.frame.columnconfigure(0, weight=1)
@@ -172,7 +183,7 @@ class Form(Scrolled):
             frame.columnconfigure(0, weight=1)
             ttk.Label(frame, text=block, style="Heading.TLabel").grid(row=0, column=0, sticky="w")
             for row, group in enumerate(groups_of(block), start=1):
-                section = Section(frame, group, say, self.changed)
+                section = Section(frame, group, theme, say, self.changed)
                 section.frame.grid(row=row, column=0, sticky="ew")
                 self.sections[group] = section
                 self.fields |= section.fields

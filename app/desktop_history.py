@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tkinter as tk
 from collections.abc import Callable, Sequence
+from functools import partial
 from tkinter import ttk
+from typing import Literal
 
 from app import formatting
 from app.comparison import Compared, Line, compared, input_lines, result_lines
@@ -30,7 +32,7 @@ def _written(value: float | None, write: Callable[[float | None], str]) -> str:
 
 #: Columns of app.history_rows that are shown: name -> (width in points, how a row's cell is written).
 CELLS: dict[str, tuple[int, Callable[[Row], str]]] = {
-    "time": (88, lambda row: row.time[:16].replace("T", " ")),
+    "time": (104, lambda row: row.time[:16].replace("T", " ")),
     "source": (48, lambda row: row.source),
     "model": (170, lambda row: row.model),
     "gpu": (104, lambda row: row.gpu_name),
@@ -79,9 +81,9 @@ class HistoryList(ttk.Frame):
         across = ttk.Scrollbar(self, orient="horizontal", command=self.tree.xview)
         self.tree.configure(yscrollcommand=down.set, xscrollcommand=across.set)
         for name, (width, _) in CELLS.items():
-            anchor = "e" if COLUMN[name].kind == "number" else "w"
+            anchor: Literal["e", "w"] = "e" if COLUMN[name].kind == "number" else "w"
             self.tree.column(name, width=theme.px(width), minwidth=theme.px(30), stretch=name == "model", anchor=anchor)
-            self.tree.heading(name, anchor=anchor, command=lambda name=name: self.sort_by(name))
+            self.tree.heading(name, anchor=anchor, command=partial(self.sort_by, name))
         self.tree.grid(row=1, column=0, sticky="nsew")
         down.grid(row=1, column=1, sticky="ns")
         across.grid(row=2, column=0, sticky="ew")
@@ -183,7 +185,7 @@ class Comparison(ttk.Frame):
         self.title.configure(text="\n".join(f"{one.letter}: {one.title}" for one in self.runs))
         letters = [one.letter for one in self.runs]
         self.tree.configure(columns=letters)
-        self.tree.column("#0", width=self.theme.px(180), stretch=False)
+        self.tree.column("#0", width=self.theme.px(230), stretch=False)
         for letter in letters:
             self.tree.heading(letter, text=letter, anchor="w")
             self.tree.column(letter, width=self.theme.px(140), minwidth=self.theme.px(80), anchor="w")
@@ -199,7 +201,7 @@ class Comparison(ttk.Frame):
     def fill(self) -> None:
         tree = self.tree
         tree.delete(*tree.get_children())
-        tree.tag_configure("differs", font="Heading")
+        tree.tag_configure("differs", font="Strong")
         for heading, lines in self.lines().items() if self.runs else ():
             parent = tree.insert("", "end", text=heading, open=True)
             for line in lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tkinter as tk
 from collections.abc import Mapping
 from tkinter import font
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from app import formatting
 from app.charts.estimate import MEMORY_PARTS
@@ -78,7 +78,7 @@ class MemoryBar(tk.Canvas):
         colour = self.theme.palette["chart-line"]
         self.create_line(x, top - self.theme.px(3), x, bottom + self.theme.px(3), fill=colour, width=self.theme.px(1.5))
         text = f"usable {formatting.gib(capacity)} GiB"
-        anchor = "se" if x > self.winfo_width() / 2 else "sw"
+        anchor: Literal["se", "sw"] = "se" if x > self.winfo_width() / 2 else "sw"
         self.create_text(x, top - self.theme.px(3), text=text, anchor=anchor, fill=colour, font="Small")
 
     def _legend(self, found: list[Part], margin: int, y: int, line_height: int) -> int:

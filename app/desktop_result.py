@@ -17,7 +17,7 @@ TILES = (
     ("Time to first token", "ttft_ms", formatting.milliseconds),
     ("Time per output token", "tpot_ms", formatting.milliseconds),
     ("Output, all users", "output_tokens_per_s", page.per_second("tok/s")),
-    ("Cost per 1M output tokens", "usd_per_million_output_tokens", formatting.usd),
+    ("Cost per 1M output", "usd_per_million_output_tokens", formatting.usd),
 )
 NO_RANGE = "exact, or never measured"
 
@@ -53,14 +53,14 @@ class Result(ttk.Frame):
         for column, tile in enumerate(self.tiles):
             tile.grid(row=0, column=column, sticky="nsew", padx=(theme.px(6) if column else 0, 0))
             tiles.columnconfigure(column, weight=1, uniform="tile")
-        self.advice = ttk.Label(self, style="no.TLabel", font="TkDefaultFont")
+        self.advice = ttk.Label(self)
         numbers = ttk.Frame(self)
         self.numbers = ttk.Treeview(numbers, columns=("value", "range"), selectmode="browse", height=12)
         bar = ttk.Scrollbar(numbers, orient="vertical", command=self.numbers.yview)
         self.numbers.configure(yscrollcommand=bar.set)
-        for column, heading, width in (("#0", "Quantity", 190), ("value", "Value", 110), ("range", "Range", 170)):
-            self.numbers.heading(column, text=heading, anchor="w")
-            self.numbers.column(column, width=theme.px(width), minwidth=theme.px(60), anchor="w")
+        for name, heading, width in (("#0", "Quantity", 190), ("value", "Value", 110), ("range", "Range", 170)):
+            self.numbers.heading(name, text=heading, anchor="w")
+            self.numbers.column(name, width=theme.px(width), minwidth=theme.px(60), anchor="w")
         self.numbers.grid(row=0, column=0, sticky="nsew")
         bar.grid(row=0, column=1, sticky="ns")
         numbers.rowconfigure(0, weight=1)
@@ -68,8 +68,10 @@ class Result(ttk.Frame):
         self.numbers.bind(
             "<<TreeviewSelect>>", lambda _: say(self.meanings.get("".join(self.numbers.selection()[:1]), ""))
         )
-        for row, part in enumerate((self.verdict, self.subject, self.bar, tiles, self.advice, numbers)):
+        parts: tuple[tk.Grid, ...] = (self.verdict, self.subject, self.bar, tiles, self.advice, numbers)
+        for row, part in enumerate(parts):
             part.grid(row=row, column=0, sticky="nsew" if part is numbers else "ew", pady=(0, theme.px(6)))
+        self.advice.grid_remove()
         self.rowconfigure(5, weight=1)
         self.columnconfigure(0, weight=1)
         self.bind("<Configure>", lambda event: self._wrap(event.width - 2 * theme.px(9)))
@@ -94,7 +96,12 @@ class Result(ttk.Frame):
             known = quantity["low"] is not None and quantity["high"] is not None
             between = f"{write(quantity['low'])} to {write(quantity['high'])}" if known else ""
             tile.show(write(quantity["value"]), between)
-        self.advice.configure(text="\n".join(f"\N{BULLET} {text}" for text in found["remedies"] + found["warnings"]))
+        advice = found["remedies"] + found["warnings"]
+        self.advice.configure(text="\n".join(f"\N{BULLET} {text}" for text in advice))
+        if advice:
+            self.advice.grid()
+        else:
+            self.advice.grid_remove()
         self._fill_numbers()
 
     def _fill_numbers(self) -> None:

@@ -8,6 +8,7 @@ import tkinter as tk
 from collections.abc import Mapping
 from tkinter import font, ttk
 from types import MappingProxyType
+from typing import Literal
 
 #: Names and values are those of static/app.css.
 LIGHT: Mapping[str, str] = MappingProxyType({
@@ -24,7 +25,13 @@ DARK: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 
 #: Named font -> its size and weight beside that of plain text.
-FONTS = {"Heading": (2, "bold"), "Verdict": (4, "bold"), "Figure": (7, "bold"), "Small": (-1, "normal")}
+FONTS: dict[str, tuple[int, Literal["normal", "bold"]]] = {
+    "Heading": (2, "bold"),
+    "Verdict": (4, "bold"),
+    "Figure": (7, "bold"),
+    "Strong": (0, "bold"),
+    "Small": (-1, "normal"),
+}
 TEXT_POINTS = 10
 SMALLEST, LARGEST = 7, 24
 
@@ -68,6 +75,18 @@ class Theme:
         self._colours()
         self.root.event_generate("<<Theme>>")
 
+    def menu(self, menu: tk.Menu) -> None:
+        """Give a menu the colours, which it takes from no style."""
+        colours = self.palette
+        menu.configure(
+            background=colours["page"],
+            foreground=colours["text"],
+            activebackground=colours["accent"],
+            activeforeground=colours["surface"],
+            selectcolor=colours["text"],
+            relief="flat",
+        )
+
     def _colours(self) -> None:
         colours, style = self.palette, self.style
         page, surface, text, quiet, line, accent = (
@@ -99,7 +118,8 @@ class Theme:
         style.configure("TCheckbutton", indicatorbackground=surface, indicatorforeground=text)
         style.configure("TNotebook", borderwidth=0)
         style.configure("TNotebook.Tab", padding=(self.px(9), self.px(3)), background=page, foreground=quiet)
-        style.map("TNotebook.Tab", background=[("selected", surface)], foreground=[("selected", text)])
+        style.map("TNotebook.Tab", background=[("selected", surface)], foreground=[("selected", text)],
+                  lightcolor=[("selected", surface), ("!selected", page)], bordercolor=[("", line)])  # fmt: skip
         rows = font.nametofont("TkDefaultFont", self.root).metrics("linespace")
         style.configure("Treeview", background=surface, fieldbackground=surface, foreground=text,
                         rowheight=rows + self.px(4), borderwidth=0)  # fmt: skip
@@ -110,6 +130,7 @@ class Theme:
             style.configure(f"{name}.TLabel", foreground=colour, font="Small")
         for name, colour in {"fits": "good", "tight": "warn", "no": "bad"}.items():
             style.configure(f"{name}.TLabel", foreground=colours[colour], font="Verdict")
+        style.configure("Hint.TLabel", background=surface, foreground=quiet, font="Small")
         style.configure("Heading.TLabel", font="Heading")
         style.configure("Tile.TFrame", background=surface)
         style.configure("Tile.TLabel", background=surface, foreground=quiet, font="Small")

@@ -7,7 +7,8 @@ import shlex
 import sys
 import tkinter as tk
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tkinter import filedialog, ttk
 
@@ -28,6 +29,11 @@ from app.runs import estimate_run
 TITLE = "LLM Infrastructure Scaling Calculator"
 #: Largest share of the screen that the window takes by itself.
 OF_SCREEN = 0.92
+
+
+def pressed(command: Callable[[], object], _: tk.Event) -> None:
+    """A command as what a key calls."""
+    command()
 
 
 class Window:
@@ -51,7 +57,7 @@ class Window:
         foot.grid(row=1, column=0, sticky="ew")
         left.rowconfigure(0, weight=1)
         left.columnconfigure(0, weight=1)
-        self.tabs = ttk.Notebook(halves)
+        self.tabs = ttk.Notebook(halves, width=theme.px(560))
         self.result = Result(self.tabs, theme, self.say)
         self.report = Report(self.tabs, theme)
         self.history = HistoryList(
@@ -64,7 +70,7 @@ class Window:
         for name, pane in self.panes.items():
             self.tabs.add(pane, text=name, underline=0)
         self.tabs.enable_traversal()
-        halves.add(left, weight=2)
+        halves.add(left, weight=1)
         halves.add(self.tabs, weight=3)
         self.status.pack(side="bottom", fill="x")
         halves.pack(side="top", fill="both", expand=True)
@@ -79,13 +85,14 @@ class Window:
         """As large as it wants to be, within the screen; never so small that it cannot be used."""
         px, root = self.theme.px, self.root
         most = (int(root.winfo_screenwidth() * OF_SCREEN), int(root.winfo_screenheight() * OF_SCREEN))
-        wanted = (px(900), px(620))
+        wanted = (px(960), px(640))
         root.geometry("{}x{}".format(*map(min, wanted, most)))
         root.minsize(*map(min, (px(520), px(320)), most))
 
     def menu(self) -> None:
         """Everything that can be done, with its key."""
         bar = tk.Menu(self.root, tearoff=False)
+        self.menus = [bar]
         menus = {
             "File": (
                 ("Export result...", "Ctrl+S", self.export_result),
@@ -113,10 +120,12 @@ class Window:
             if name == "View":
                 menu.add_checkbutton(label="Dark colours", variable=self.dark, command=self.recolour, underline=0)
             bar.add_cascade(label=name, menu=menu, underline=0)
+            self.menus.append(menu)
         self.root.configure(menu=bar)
+        self.recolour()
 
     def keys(self) -> None:
-        bound = {
+        bound: dict[str, Callable[[], object]] = {
             "<Control-Return>": self.calculate, "<Control-KP_Enter>": self.calculate, "<F5>": self.history.refresh,
             "<Control-s>": self.export_result, "<Control-e>": self.export_history, "<Control-q>": self.root.destroy,
             "<Control-r>": lambda: self.form.fill({}), "<Control-Shift-C>": self.copy_command,
@@ -125,9 +134,9 @@ class Window:
             "<Control-minus>": lambda: self.theme.resize(-1), "<Control-Key-0>": lambda: self.theme.resize(0),
         }  # fmt: skip
         for key, command in bound.items():
-            self.root.bind(key, lambda _, command=command: command())
+            self.root.bind(key, partial(pressed, command))
         for number, pane in enumerate(self.panes.values(), start=1):
-            self.root.bind(f"<Alt-Key-{number}>", lambda _, pane=pane: self.tabs.select(pane))
+            self.root.bind(f"<Alt-Key-{number}>", partial(pressed, partial(self.tabs.select, pane)))
         for field in self.form.fields.values():
             if field.declared.kind in ("integer", "number"):
                 field.widget.bind("<Return>", lambda _: self.calculate())
@@ -139,6 +148,8 @@ class Window:
     def recolour(self) -> None:
         self.theme.palette = DARK if self.dark.get() else LIGHT
         self.theme.apply()
+        for menu in self.menus:
+            self.theme.menu(menu)
 
     def find(self) -> None:
         self.tabs.select(self.history)
