@@ -76,12 +76,12 @@ class Field:
             return ttk.Checkbutton(parent, variable=self.value, onvalue="true", offvalue="false")
         if self.declared.kind == "choice":
             labels = list(self.values.values())
-            return ttk.Combobox(parent, textvariable=self.value, values=labels, state="readonly", width=20)
+            return ttk.Combobox(parent, textvariable=self.value, values=labels, state="readonly", width=8)
         if self.declared.kind == "name":
-            box = ttk.Combobox(parent, textvariable=self.value, width=20)
+            box = ttk.Combobox(parent, textvariable=self.value, width=8)
             box.configure(postcommand=lambda: box.configure(values=self.matching()))
             return box
-        return ttk.Entry(parent, textvariable=self.value, width=20)
+        return ttk.Entry(parent, textvariable=self.value, width=8)
 
     def matching(self) -> list[str]:
         """What the list offers: everything, or the names that hold every word that was typed."""
@@ -130,7 +130,7 @@ class Section:
         self.frame = ttk.Frame(parent)
         self.button = ttk.Button(self.frame, style="Fold.TButton", command=self.toggle)
         self.body = ttk.Frame(self.frame, padding=(0, 0, 0, theme.px(3)))
-        for column, width in enumerate((132, 100, 72)):
+        for column, width in enumerate((116, 84, 66)):
             self.body.columnconfigure(column, minsize=theme.px(width), weight=int(column == 1))
         declared = [one for one in ALL_INPUTS.values() if one.group == group]
         self.fields = {one.name: Field(self.body, one, 2 * i, say, changed) for i, one in enumerate(declared)}

@@ -50,9 +50,6 @@ class Result(ttk.Frame):
         self.bar = MemoryBar(self, theme)
         tiles = ttk.Frame(self)
         self.tiles = [Tile(tiles, heading, theme) for heading, _, _ in TILES]
-        for column, tile in enumerate(self.tiles):
-            tile.grid(row=0, column=column, sticky="nsew", padx=(theme.px(6) if column else 0, 0))
-            tiles.columnconfigure(column, weight=1, uniform="tile")
         self.advice = ttk.Label(self)
         numbers = ttk.Frame(self)
         self.numbers = ttk.Treeview(numbers, columns=("value", "range"), selectmode="browse", height=12)
@@ -74,11 +71,21 @@ class Result(ttk.Frame):
         self.advice.grid_remove()
         self.rowconfigure(5, weight=1)
         self.columnconfigure(0, weight=1)
-        self.bind("<Configure>", lambda event: self._wrap(event.width - 2 * theme.px(9)))
+        self.bind("<Configure>", lambda event: self._arrange(event.width - 2 * theme.px(9), theme))
 
-    def _wrap(self, width: int) -> None:
+    def _arrange(self, width: int, theme: Theme) -> None:
+        """Wrap the sentences; set the tiles in one row, or in two where they would be too narrow."""
         for label in (self.verdict, self.subject, self.advice):
             label.configure(wraplength=max(1, width))
+        columns = 4 if width >= theme.px(480) else 2
+        gap = theme.px(3)
+        for number, tile in enumerate(self.tiles):
+            row, column = divmod(number, columns)
+            tile.grid(row=row, column=column, sticky="nsew", padx=gap, pady=gap)
+        for column in range(len(self.tiles)):
+            tile.master.columnconfigure(
+                column, weight=int(column < columns), uniform="tile" if column < columns else ""
+            )
 
     def show(self, run: Run) -> None:
         """Fill the pane with a run that has a complete estimate."""

@@ -15,7 +15,7 @@ class Scrolled(ttk.Frame):
     def __init__(self, parent: tk.Misc, theme: Theme) -> None:
         super().__init__(parent)
         self.theme = theme
-        self.canvas = tk.Canvas(self, highlightthickness=0, borderwidth=0, width=theme.px(330), takefocus=False)
+        self.canvas = tk.Canvas(self, highlightthickness=0, borderwidth=0, width=theme.px(310), takefocus=False)
         bar = ttk.Scrollbar(self, orient="vertical", command=self.canvas.yview)
         self.canvas.configure(yscrollcommand=bar.set)
         self.canvas.grid(row=0, column=0, sticky="nsew")

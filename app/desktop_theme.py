@@ -108,21 +108,22 @@ class Theme:
         style.map("Accent.TButton", foreground=[("disabled", quiet)])
         style.configure("Fold.TButton", relief="flat", borderwidth=0, anchor="w", background=page)
         for entry in ("TEntry", "TCombobox"):
-            style.configure(entry, padding=self.px(2))
+            style.configure(entry, padding=self.px(2), arrowsize=self.px(9))
             style.map(entry, fieldbackground=[("readonly", surface)], foreground=[("readonly", text)])
             style.map(entry, bordercolor=[("focus", accent)], selectbackground=[("!focus", surface)],
                       selectforeground=[("!focus", text)])  # fmt: skip
             wrong = f"Wrong.{entry}"
             style.configure(wrong, bordercolor=colours["bad"], lightcolor=colours["bad"], darkcolor=colours["bad"])
         style.map("TCheckbutton", background=[("active", page)])
-        style.configure("TCheckbutton", indicatorbackground=surface, indicatorforeground=text)
+        style.configure("TScrollbar", arrowsize=self.px(9))
+        style.configure("TCheckbutton", indicatorsize=self.px(9), indicatorbackground=surface, indicatorforeground=text)
         style.configure("TNotebook", borderwidth=0)
         style.configure("TNotebook.Tab", padding=(self.px(9), self.px(3)), background=page, foreground=quiet)
         style.map("TNotebook.Tab", background=[("selected", surface)], foreground=[("selected", text)],
                   lightcolor=[("selected", surface), ("!selected", page)], bordercolor=[("", line)])  # fmt: skip
         rows = font.nametofont("TkDefaultFont", self.root).metrics("linespace")
         style.configure("Treeview", background=surface, fieldbackground=surface, foreground=text,
-                        rowheight=rows + self.px(4), borderwidth=0)  # fmt: skip
+                        rowheight=rows + self.px(4), indicatorsize=self.px(8), borderwidth=0)  # fmt: skip
         style.map("Treeview", background=[("selected", accent)], foreground=[("selected", surface)])
         style.configure("Treeview.Heading", background=page, foreground=quiet, relief="flat")
         style.map("Treeview.Heading", background=[("active", colours["accent-soft"])])

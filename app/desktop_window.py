@@ -70,8 +70,8 @@ class Window:
         for name, pane in self.panes.items():
             self.tabs.add(pane, text=name, underline=0)
         self.tabs.enable_traversal()
-        halves.add(left, weight=1)
-        halves.add(self.tabs, weight=3)
+        halves.add(left, weight=0)
+        halves.add(self.tabs, weight=1)
         self.status.pack(side="bottom", fill="x")
         halves.pack(side="top", fill="both", expand=True)
         root.bind("<Configure>", lambda _: self.status.configure(wraplength=root.winfo_width() - 2 * theme.px(9)))

@@ -56,7 +56,11 @@ class Screen:
             for y in range(header[HEIGHT]):
                 row = whole[start + y * line : start + y * line + 4 * header[WIDTH]]
                 pixels = bytearray(3 * header[WIDTH])
-                pixels[0::3], pixels[1::3], pixels[2::3] = row[2::4], row[1::4], row[0::4]  # Stored as blue, green, red.
+                pixels[0::3], pixels[1::3], pixels[2::3] = (
+                    row[2::4],
+                    row[1::4],
+                    row[0::4],
+                )  # Stored as blue, green, red.
                 rows.append(bytes(pixels))
             return Picture(header[WIDTH], header[HEIGHT], tuple(rows))
 
