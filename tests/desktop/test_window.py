@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,19 +89,25 @@ def test_what_does_not_fit_reaches_beyond_the_capacity_and_says_what_would_help(
     assert cells(result.numbers)["Time to first token"][0] == "does not run"
 
 
-def test_sizes_follow_the_density_of_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {}
-    for dpi in (96, 192):
-        directory = tmp_path / str(dpi)
-        directory.mkdir()
-        with virtual_screen(directory, size="3000x2200", dpi=dpi) as screen, monkeypatch.context() as patch:
-            patch.setenv("DISPLAY", screen.display)
-            with open_window(directory / "logging") as driver:
-                driver.calculate()
-                entry, bar = driver.window.form.fields["input_tokens"].widget, driver.window.result.bar
-                sizes[dpi] = (entry.winfo_height(), bar.winfo_height(), driver.window.root.winfo_width())
-    for small, large in zip(sizes[96], sizes[192], strict=True):
-        assert large == pytest.approx(2 * small, rel=0.15)
+@pytest.fixture(scope="session")
+def dense_screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    """Of the whole session, as Tk ends the process where a screen that it has once used goes away."""
+    with virtual_screen(tmp_path_factory.mktemp("dense"), size="3000x2200", dpi=192) as one:
+        yield one
+
+
+def test_sizes_follow_the_density_of_the_screen(
+    screen: Screen, dense_screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    for one in (screen, dense_screen):
+        monkeypatch.setenv("DISPLAY", one.display)
+        with open_window(tmp_path) as driver:
+            driver.calculate()
+            entry, bar = driver.window.form.fields["input_tokens"].widget, driver.window.result.bar
+            sizes.append((entry.winfo_height(), bar.winfo_height(), driver.window.root.winfo_width()))
+    for plain, dense in zip(*sizes, strict=True):
+        assert dense == pytest.approx(2 * plain, rel=0.15)
 
 
 def test_a_small_window_still_shows_the_numbers(window: Driver) -> None:
@@ -132,8 +139,8 @@ def test_the_colours_are_those_of_the_pages() -> None:
     from app.desktop_theme import DARK, LIGHT
 
     css = (PROJECT / "static" / "app.css").read_text()
-    for palette, selector in ((LIGHT, r':root, \[data-theme="light"\]'), (DARK, r'\n\[data-theme="dark"\] \{')):
-        block = re.search(selector + r"[^{]*\{?(.*?)\n\}", css, re.DOTALL)
+    for palette, selector in ((LIGHT, r':root, \[data-theme="light"\]'), (DARK, r'\n\[data-theme="dark"\]')):
+        block = re.search(selector + r"[^{]*\{(.*?)\n\}", css, re.DOTALL)
         assert block is not None
         said = dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", block[1]))
         assert {name: said.get(name) for name in palette} == dict(palette)
@@ -289,6 +296,7 @@ def test_a_run_of_the_history_is_opened_with_its_inputs(window: Driver) -> None:
     assert window.window.form.raw()["concurrency"] == "16"
     window.calculate()
     history = window.window.history
+    window.press("<Alt-Key-3>")
     history.tree.selection_set(first.run_id)
     window.press("<Return>", history.tree)
     window.until(lambda: window.window.result.run == first)
