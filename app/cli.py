@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -33,7 +32,7 @@ from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
 from app.cli_accuracy import calibrate, json_option, show, validate
 from app.cli_accuracy_doc import accuracy
 from app.cli_options import declared_options, grouped, option_name
-from app.config import InvalidSetting, settings
+from app.config import InvalidSetting, beside, home, settings
 from app.hub import Hub
 from app.model_source import Found
 from app.run_log import Run, RunLog
@@ -43,7 +42,6 @@ from app.training_scenarios import ALL_TRAINING_INPUTS, model_of
 from app.user_data import UserData
 from app.version import APP_VERSION
 
-ROOT = Path(__file__).resolve().parent.parent
 BAD_INPUT = 2
 
 Answer = TypeVar("Answer")
@@ -306,9 +304,10 @@ def serve(host: str | None, port: int | None, as_json: bool) -> None:
     environment |= {"HOST": host} if host is not None else {}
     environment |= {"PORT": str(port)} if port is not None else {}
     settings(environment)
-    os.chdir(ROOT)
+    os.chdir(home())
     sys.stdout.flush()
-    arguments = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]
+    config = str(beside() / "gunicorn.conf.py")
+    arguments = [sys.executable, "-m", "gunicorn", "--config", config, "app.factory:create_app()"]
     os.execve(sys.executable, arguments, environment)  # noqa: S606
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ class Driver:
         self.window = window
         self.errors: list[BaseException] = []
         window.root.report_callback_exception = lambda _, error, __: self.errors.append(error)  # type: ignore[assignment,method-assign]
+
+    def is_idle(self) -> bool:
+        return not self.window.worker.busy and not self.window.history.worker.busy
 
     def settle(self, turns: int = 10) -> None:
         """Let the window do what is due."""
@@ -63,7 +67,7 @@ class Driver:
         self.type(**texts)
         before = self.window.result.run
         self.window.button.invoke()
-        self.until(lambda: not self.window.worker.busy and not self.window.history.worker.busy)
+        self.until(self.is_idle)
         run = self.window.result.run
         assert run is not None and run is not before, self.status
         return run
@@ -93,13 +97,15 @@ def open_window(log_dir: Path) -> Iterator[Driver]:
     root = tk.Tk()
     driver = Driver(Window(root, RunLog(log_dir)))
     try:
-        driver.until(lambda: not driver.window.history.worker.busy)
+        driver.until(driver.is_idle)
         root.focus_force()
         driver.settle()
         yield driver
     finally:
         if tk._default_root is not None:  # type: ignore[attr-defined]  # not closed by the test
             root.destroy()
+        del driver, root
+        gc.collect()  # Here, on Tk's thread: on another one Tk would end the process.
 
 
 def cells(tree: Any) -> Mapping[str, tuple[str, ...]]:
