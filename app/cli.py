@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -15,6 +14,7 @@ import click
 from app import (
     catalog,
     config_file,
+    desktop,
     facts,
     json_text,
     launch_training,
@@ -34,7 +34,7 @@ from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
 from app.cli_accuracy import calibrate, json_option, show, validate
 from app.cli_accuracy_doc import accuracy
 from app.cli_options import declared_options, grouped, option_name
-from app.config import InvalidSetting, settings
+from app.config import InvalidSetting, beside, home, settings
 from app.hub import Hub
 from app.model_source import Found
 from app.planning import PLANNING_INPUTS
@@ -45,7 +45,6 @@ from app.training_scenarios import ALL_TRAINING_INPUTS, model_of
 from app.user_data import UserData
 from app.version import APP_VERSION
 
-ROOT = Path(__file__).resolve().parent.parent
 BAD_INPUT = 2
 
 Answer = TypeVar("Answer")
@@ -308,6 +307,16 @@ def history(limit: int, as_json: bool) -> None:
         show(text_report.runs(newest) if newest else ["No runs yet."])
 
 
+@main.command("desktop")
+@json_option
+def window(as_json: bool) -> None:
+    """Open the calculator as a window of its own, with the same history.
+
+    Needs a screen and a Python with Tk. Runs are logged with those of the command line.
+    """
+    desktop.open_window(run_log())
+
+
 @main.command()
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; else HOST, else 127.0.0.1.")
 @click.option("--port", metavar="N", type=click.IntRange(1, 65_535), help="Port; else PORT, else 5000.")
@@ -318,9 +327,10 @@ def serve(host: str | None, port: int | None, as_json: bool) -> None:
     environment |= {"HOST": host} if host is not None else {}
     environment |= {"PORT": str(port)} if port is not None else {}
     settings(environment)
-    os.chdir(ROOT)
+    os.chdir(home())
     sys.stdout.flush()
-    arguments = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]
+    config = str(beside() / "gunicorn.conf.py")
+    arguments = [sys.executable, "-m", "gunicorn", "--config", config, "app.factory:create_app()"]
     os.execve(sys.executable, arguments, environment)  # noqa: S606
 
 

@@ -113,9 +113,19 @@ def secret(text: str) -> str:
     return text
 
 
+def is_installed() -> bool:
+    """Whether the package lies apart from its project, as pip puts it."""
+    return not (PROJECT / "wsgi.py").exists()
+
+
 def home() -> Path:
     """The project's directory; the working directory where the package is installed apart from its project."""
-    return PROJECT if (PROJECT / "wsgi.py").exists() else Path.cwd()
+    return Path.cwd() if is_installed() else PROJECT
+
+
+def beside() -> Path:
+    """Where templates/, static/ and gunicorn.conf.py are: in the project, or in the package where it is installed."""
+    return PROJECT / "app" if is_installed() else PROJECT
 
 
 SETTINGS = (

@@ -24,14 +24,14 @@ from app.blueprints import (
     train,
     visualize,
 )
-from app.config import PROJECT, settings
+from app.config import beside, settings
 from app.run_log import RunLog
 from app.version import APP_VERSION
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """The web application; `config` overrides the settings of the environment."""
-    app = Flask("app", root_path=str(PROJECT), static_folder="static", template_folder="templates")
+    app = Flask("app", root_path=str(beside()), static_folder="static", template_folder="templates")
     app.config.from_mapping(settings(os.environ))
     app.config.from_mapping(config)
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
