@@ -17,6 +17,7 @@ from app import (
     desktop,
     facts,
     json_text,
+    launch_serving,
     launch_training,
     model_source,
     own,
@@ -156,8 +157,9 @@ def train(launch: str | None, as_json: bool, **options: str | None) -> None:
 
 @main.command(cls=grouped(PLANNING_INPUTS, PLANNING_GROUPS))
 @declared_options(PLANNING_INPUTS)
+@click.option("--launch", type=click.Choice(list(launch_serving.LAUNCHERS)), help="Print what starts a replica.")
 @json_option
-def plan(as_json: bool, **options: str | tuple[str, ...] | None) -> None:
+def plan(launch: str | None, as_json: bool, **options: str | tuple[str, ...] | None) -> None:
     """Find what to buy for a load: accelerators, layout, replicas and cost, ranked, with why the others lose.
 
     The load is --request-rate or --concurrency. --gpu may be given several times; without it all are weighed.
@@ -165,11 +167,15 @@ def plan(as_json: bool, **options: str | tuple[str, ...] | None) -> None:
     raw = {name: ",".join(text) if isinstance(text, tuple) else text for name, text in options.items()}
     run = plan_run({name: text for name, text in raw.items() if text}, source="cli")
     not_saved = save(run)
+    plans = run.results["plans"]
+    snippet = launch_serving.snippet(launch, run.inputs, plans[0]) if launch and plans else None
     if as_json:
         document = {"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | not_saved
-        click.echo(json_text.write(document, indent=2))
+        click.echo(json_text.write(document | ({} if snippet is None else {"launch": snippet}), indent=2))
         return
     show(text_planning.planning(run))
+    if snippet is not None:
+        click.echo("\n" + snippet)
     if not not_saved:
         click.echo(f"\nRun {run.run_id}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app import formatting, result_page
+from app import formatting, launch_serving, result_page
 from app.charts.layout import Figure, axis, colour, escaped, layout
 from app.glossary_planning import PLAN_KEYS
 from app.planning import PLANNING_INPUTS
@@ -44,8 +44,19 @@ def parts(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, An
         "metrics": metrics(best) if best else {},
         "goal_names": {name: f"the {lower(PLANNING_INPUTS[name].label)}" for name in GOALS},
         "figure": pareto(results["pareto"]),
+        "launches": launches(inputs, best) if best else [],
         "input_rows": result_page.input_rows(inputs, PLANNING_INPUTS),
     }
+
+
+def launches(
+    inputs: Mapping[str, Any], plan: Mapping[str, Any]
+) -> list[tuple[str, str, tuple[launch_serving.Flag, ...]]]:
+    """(engine, command of a replica, its flags) of each launcher."""
+    return [
+        (label, launch_serving.snippet(name, inputs, plan), launch_serving.command(name, inputs, plan)[1])
+        for name, label in launch_serving.LAUNCHERS.items()
+    ]
 
 
 def lower(label: str) -> str:

@@ -7,6 +7,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from app import launch_serving
 from app.cli import main
 from app.planning import plan
 
@@ -108,3 +109,38 @@ def test_bad_input_stands_beside_its_field_and_nothing_is_lost(client):
 def test_the_address_fills_the_form(client):
     page = client.get("/plan?request_rate=7&gpu=b200").get_data(as_text=True)
     assert 'value="7"' in page and 'value="b200"' in page
+
+
+PLAN = {
+    "layout": {"tp": 4, "pp": 2, "dp": 1, "ep": 1},
+    "weight_precision": "fp8",
+    "kv_precision": "bf16",
+    "requests_in_flight_per_replica": 96.0,
+}
+LAUNCHED = {"model": "meta-llama/Llama-3.1-70B-Instruct", "input_tokens": 1000, "output_tokens": 200}
+
+
+def test_commands_say_the_layout_in_the_words_of_each_engine():
+    assert launch_serving.snippet("vllm", LAUNCHED, PLAN).split(" \\\n    ") == [
+        "vllm serve meta-llama/Llama-3.1-70B-Instruct",
+        "--tensor-parallel-size 4",
+        "--pipeline-parallel-size 2",
+        "--quantization fp8",
+        "--max-num-seqs 96",
+        "--max-model-len 2400",
+    ]
+    assert "--tp-size 4" in launch_serving.snippet("sglang", LAUNCHED, PLAN)
+    assert "--tp_size 4" in launch_serving.snippet("trtllm", LAUNCHED, PLAN)
+
+
+def test_experts_over_copies_of_the_attention_have_their_own_flags():
+    shared = PLAN | {"layout": {"tp": 1, "pp": 1, "dp": 8, "ep": 8}, "kv_precision": "fp8"}
+    assert "--enable-expert-parallel" in launch_serving.snippet("vllm", LAUNCHED, shared)
+    sglang = launch_serving.snippet("sglang", LAUNCHED, shared)
+    assert "--tp-size 8" in sglang and "--dp-size 8" in sglang and "--enable-dp-attention" in sglang
+    assert "--max-num-seqs 12" in launch_serving.snippet("vllm", LAUNCHED, shared)
+
+
+def test_the_command_line_prints_what_starts_a_replica():
+    done = cli("--gpu", "h100-sxm", "--request-rate", 20, "--launch", "vllm")
+    assert done.exit_code == 0 and "vllm serve meta-llama/Llama-3.1-8B-Instruct" in done.stdout
