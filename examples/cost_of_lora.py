@@ -1,6 +1,6 @@
 """What does it cost to fine-tune an 8B model on 100 million tokens: all weights, LoRA, QLoRA; on which GPUs?
 
-    python examples/cost_of_lora.py [MODEL] [TOKENS]
+python examples/cost_of_lora.py [MODEL] [TOKENS]
 """
 
 from __future__ import annotations
