@@ -21,12 +21,14 @@ from app import (
     model_source,
     own,
     show_work,
+    text_planning,
     text_report,
     text_training,
     user_data,
 )
 from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
+from app.calculations.planning.inputs import GROUPS as PLANNING_GROUPS
 from app.calculations.scenario import CUSTOM, GROUPS
 from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
 from app.cli_accuracy import calibrate, json_option, show, validate
@@ -35,8 +37,9 @@ from app.cli_options import declared_options, grouped, option_name
 from app.config import InvalidSetting, beside, home, settings
 from app.hub import Hub
 from app.model_source import Found
+from app.planning import PLANNING_INPUTS
 from app.run_log import Run, RunLog
-from app.runs import estimate_run, train_run
+from app.runs import estimate_run, plan_run, train_run
 from app.scenarios import ALL_INPUTS
 from app.training_scenarios import ALL_TRAINING_INPUTS, model_of
 from app.user_data import UserData
@@ -147,6 +150,26 @@ def train(launch: str | None, as_json: bool, **options: str | None) -> None:
     show(text_training.training(run))
     if snippet is not None:
         click.echo("\n" + snippet)
+    if not not_saved:
+        click.echo(f"\nRun {run.run_id}")
+
+
+@main.command(cls=grouped(PLANNING_INPUTS, PLANNING_GROUPS))
+@declared_options(PLANNING_INPUTS)
+@json_option
+def plan(as_json: bool, **options: str | tuple[str, ...] | None) -> None:
+    """Find what to buy for a load: accelerators, layout, replicas and cost, ranked, with why the others lose.
+
+    The load is --request-rate or --concurrency. --gpu may be given several times; without it all are weighed.
+    """
+    raw = {name: ",".join(text) if isinstance(text, tuple) else text for name, text in options.items()}
+    run = plan_run({name: text for name, text in raw.items() if text}, source="cli")
+    not_saved = save(run)
+    if as_json:
+        document = {"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | not_saved
+        click.echo(json_text.write(document, indent=2))
+        return
+    show(text_planning.planning(run))
     if not not_saved:
         click.echo(f"\nRun {run.run_id}")
 

@@ -10,7 +10,20 @@ from typing import Any
 from flask import Flask
 
 from app import assets, formatting, security
-from app.blueprints import accuracy, api, calculator, errors, gpus, health, models, own, results, visualize
+from app.blueprints import (
+    accuracy,
+    api,
+    calculator,
+    errors,
+    gpus,
+    health,
+    models,
+    own,
+    plan,
+    results,
+    train,
+    visualize,
+)
 from app.config import beside, settings
 from app.run_log import RunLog
 from app.version import APP_VERSION
@@ -26,6 +39,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.extensions["run_log"] = RunLog(Path(app.config["LOG_DIR"]), fsync=bool(app.config["LOG_FSYNC"]))
     for part in (assets, security, formatting, errors, own):
         part.init_app(app)
-    for page in (calculator, models, gpus, results, visualize, accuracy, api, health):
+    for page in (calculator, train, plan, models, gpus, results, visualize, accuracy, api, health):
         app.register_blueprint(page.bp)
     return app

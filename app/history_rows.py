@@ -56,7 +56,7 @@ class Row:
         """The row of a run; whatever a foreign run holds, it only makes fields unknown."""
         inputs, results = run.inputs, run.results
         memory, layout = part(results, "memory_bytes_per_gpu"), part(results, "layout")
-        gpu_part, engine_part = part(results, "gpu"), part(results, "engine")
+        gpu_part, engine_part = part(results, "gpu"), part(results, "engine") or part(results, "framework")
         model = text(part(results, "model"), "name") or text(inputs, "model")
         gpu = text(gpu_part, "slug") or text(inputs, "gpu")
         gpu_name = text(gpu_part, "name") or gpu
@@ -74,7 +74,7 @@ class Row:
             layout=layout_text(layout),
             engine=engine,
             engine_name=text(engine_part, "label") or engine,
-            precision=precision_text(part(results, "precision")),
+            precision=precision_text(part(results, "precision")) or text(inputs, "precision"),
             input_tokens=number(inputs, "input_tokens"),
             output_tokens=number(inputs, "output_tokens"),
             concurrency=math.inf if saturated else number(inputs, "concurrency"),
