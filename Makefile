@@ -38,5 +38,5 @@ container:
 	@scripts/check-container
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis __pycache__
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis __pycache__
 	find app tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,7 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+# The project; installed by pip this file lies inside the package, whose parent is meant.
+sys.path.insert(0, str(next(d for d in Path(__file__).resolve().parents if (d / "app").is_dir())))
 
 from app.config import settings_or_exit
 

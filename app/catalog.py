@@ -426,7 +426,7 @@ MEASURED = DATA / "measured.csv"
 #: Name of the calibration that ships.
 PUBLISHED = "published"
 MEASURED_COLUMNS = ("engine", "gpu", "model", "rows")
-EFFICIENCY_COLUMNS = ("level", "key", "coefficient", "deviation", "factor", "rows")
+EFFICIENCY_COLUMNS = ("level", "key", "coefficient", "deviation", "factor", "unit", "low", "high", "rows")
 
 
 @cache

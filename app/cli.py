@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -15,18 +14,22 @@ import click
 from app import (
     catalog,
     config_file,
+    desktop,
     facts,
     json_text,
+    launch_serving,
     launch_training,
     model_source,
     own,
     show_work,
+    text_planning,
     text_report,
     text_training,
     user_data,
 )
 from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
+from app.calculations.planning.inputs import GROUPS as PLANNING_GROUPS
 from app.calculations.scenario import CUSTOM, GROUPS
 from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
 from app.cli_accuracy import calibrate, json_option, show, validate
@@ -34,17 +37,17 @@ from app.cli_accuracy_doc import accuracy
 from app.cli_history import history
 from app.cli_options import declared_options, grouped, option_name
 from app.cli_password import password
-from app.config import InvalidSetting, settings
+from app.config import InvalidSetting, beside, home, settings
 from app.hub import Hub
 from app.model_source import Found
+from app.planning import PLANNING_INPUTS
 from app.run_log import Run, RunLog
-from app.runs import estimate_run, train_run
+from app.runs import estimate_run, plan_run, train_run
 from app.scenarios import ALL_INPUTS
 from app.training_scenarios import ALL_TRAINING_INPUTS, model_of
 from app.user_data import UserData
 from app.version import APP_VERSION
 
-ROOT = Path(__file__).resolve().parent.parent
 BAD_INPUT = 2
 
 Answer = TypeVar("Answer")
@@ -148,6 +151,31 @@ def train(launch: str | None, as_json: bool, **options: str | None) -> None:
         click.echo(json_text.write(document | ({} if snippet is None else {"launch": snippet}), indent=2))
         return
     show(text_training.training(run))
+    if snippet is not None:
+        click.echo("\n" + snippet)
+    if not not_saved:
+        click.echo(f"\nRun {run.run_id}")
+
+
+@main.command(cls=grouped(PLANNING_INPUTS, PLANNING_GROUPS))
+@declared_options(PLANNING_INPUTS)
+@click.option("--launch", type=click.Choice(list(launch_serving.LAUNCHERS)), help="Print what starts a replica.")
+@json_option
+def plan(launch: str | None, as_json: bool, **options: str | tuple[str, ...] | None) -> None:
+    """Find what to buy for a load: accelerators, layout, replicas and cost, ranked, with why the others lose.
+
+    The load is --request-rate or --concurrency. --gpu may be given several times; without it all are weighed.
+    """
+    raw = {name: ",".join(text) if isinstance(text, tuple) else text for name, text in options.items()}
+    run = plan_run({name: text for name, text in raw.items() if text}, source="cli")
+    not_saved = save(run)
+    plans = run.results["plans"]
+    snippet = launch_serving.snippet(launch, run.inputs, plans[0]) if launch and plans else None
+    if as_json:
+        document = {"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | not_saved
+        click.echo(json_text.write(document | ({} if snippet is None else {"launch": snippet}), indent=2))
+        return
+    show(text_planning.planning(run))
     if snippet is not None:
         click.echo("\n" + snippet)
     if not not_saved:
@@ -273,6 +301,16 @@ main.add_command(history)
 main.add_command(password)
 
 
+@main.command("desktop")
+@json_option
+def window(as_json: bool) -> None:
+    """Open the calculator as a window of its own, with the same history.
+
+    Needs a screen and a Python with Tk. Runs are logged with those of the command line.
+    """
+    desktop.open_window(run_log())
+
+
 @main.command()
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; else HOST, else 127.0.0.1.")
 @click.option("--port", metavar="N", type=click.IntRange(1, 65_535), help="Port; else PORT, else 5000.")
@@ -283,9 +321,10 @@ def serve(host: str | None, port: int | None, as_json: bool) -> None:
     environment |= {"HOST": host} if host is not None else {}
     environment |= {"PORT": str(port)} if port is not None else {}
     settings(environment)
-    os.chdir(ROOT)
+    os.chdir(home())
     sys.stdout.flush()
-    arguments = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]
+    config = str(beside() / "gunicorn.conf.py")
+    arguments = [sys.executable, "-m", "gunicorn", "--config", config, "app.factory:create_app()"]
     os.execve(sys.executable, arguments, environment)  # noqa: S606
 
 

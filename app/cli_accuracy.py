@@ -104,6 +104,8 @@ def calibrate(
     """
     kind, rows = rows_to_fit(files)
     if kind == "training":
+        if save_as is not None or replace:
+            raise InvalidInput("save", "--save keeps measurements of serving, not of training.", "tables of serving")
         calibrate_training(rows, output, efficiency, left_out_of, as_json)
         calibrate_training_memory(rows, memory_ranges, memory, left_out_of, as_json)
         return

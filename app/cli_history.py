@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
-from typing import Any
 
 import click
 
 from app import catalog, json_text, log_care, text_report
 from app.calculations.errors import InvalidInput
 from app.cli_accuracy import json_option, show
-from app.config import settings
+from app.config import setting
 from app.run_log import Run, RunLog
 
 #: Runs listed where no number is given.
@@ -22,7 +20,7 @@ LISTED = 20
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1, 10_000_000), help=f"How many runs.  [default: {LISTED}; with --csv all]")
+@click.option("--limit", type=click.IntRange(1, 10_000_000), help=f"How many.  [default: {LISTED}; with --csv all]")
 @click.option("--model", metavar="NAME", help="Only runs of this model.")
 @click.option("--gpu", metavar="NAME", help="Only runs on this accelerator.")
 @click.option("--kind", type=click.Choice(("estimate", "train", "plan")), help="Only runs of this kind.")
@@ -32,9 +30,7 @@ LISTED = 20
 @click.option("--verify", is_flag=True, help="Count good lines, broken ones and ids that occur twice.")
 @click.option("--compact", is_flag=True, help="Take broken lines and older twins out of the log.")
 @json_option
-def history(
-    limit: int | None, as_csv: bool, verify: bool, compact: bool, as_json: bool, **filters: str | None
-) -> None:
+def history(limit: int | None, as_csv: bool, verify: bool, compact: bool, as_json: bool, **filters: str | None) -> None:
     """The newest runs of the log, newest first."""
     if as_csv + verify + compact + as_json > 1 and not (as_json and (verify or compact)):
         raise InvalidInput("csv", "--csv, --json, --verify and --compact do not go together.", "one of them")
@@ -110,10 +106,12 @@ def tell(tally: log_care.Tally, compacted: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json_text.write(asdict(tally) | ({"compacted": True} if compacted else {})))
         return
-    click.echo(f"{tally.files:,} files: {tally.good:,} runs, {tally.broken:,} broken lines, {tally.duplicates:,} twins.")
+    counted = f"{tally.good:,} runs, {tally.broken:,} broken lines, {tally.duplicates:,} twins"
+    click.echo(f"{tally.files:,} files: {counted}.")
     if compacted:
         removed = tally.broken + tally.duplicates
-        click.echo(f"Took {removed:,} lines out; they are in {log_care.REMOVED}." if removed else "Nothing to take out.")
+        took = f"Took {removed:,} lines out; they are in {log_care.REMOVED}."
+        click.echo(took if removed else "Nothing to take out.")
 
 
 @contextmanager
@@ -124,8 +122,3 @@ def readable(log: RunLog) -> Iterator[None]:
         raise
     except OSError as error:
         raise InvalidInput("LOG_DIR", f"The log in {log.directory} cannot be used: {error.strerror}.") from None
-
-
-def setting(name: str) -> Any:
-    """One setting. The others do not matter to the command, so they may be wrong."""
-    return settings({name: os.environ[name]} if name in os.environ else {})[name]

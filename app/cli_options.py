@@ -41,7 +41,7 @@ def option_name(name: str) -> str:
 
 def metavar(declared: Input) -> str:
     """What stands for the value in the help: N, N|saturated, X, NAME, true|false."""
-    kinds = {"integer": "N", "number": "X", "choice": "NAME", "name": "NAME", "flag": "true|false"}
+    kinds = {"integer": "N", "number": "X", "choice": "NAME", "name": "NAME", "text": "TEXT"} | {"flag": "true|false"}
     word = "NAME|CONFIG.json|OWNER/NAME" if declared.catalogue == "models" else kinds[declared.kind]
     return "|".join((word, *declared.words))
 
@@ -56,11 +56,15 @@ def help_text(declared: Input) -> str:
 
 
 def declared_options(inputs: Mapping[str, Input]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """One option for every declared input; values stay text until the declaration parses them."""
+    """One option for every declared input; values stay text until the declaration parses them. What is text may be
+    given several times."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for name, declared in reversed(list(inputs.items())):
-            option = click.option(option_name(name), name, metavar=metavar(declared), help=help_text(declared))
+            several = declared.kind == "text"
+            option = click.option(
+                option_name(name), name, metavar=metavar(declared), help=help_text(declared), multiple=several
+            )
             command = option(command)
         return command
 

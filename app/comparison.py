@@ -11,13 +11,15 @@ from typing import Any
 from app import formatting
 from app.calculations.inputs import inputs_of
 from app.calculations.scenario import CustomAccelerator, CustomArchitecture, ServingInputs
+from app.calculations.training.inputs import TrainingInputs
 from app.history_rows import Row, number, part, text
 from app.run_log import Run
 
 #: What an input says that was left to the calculator.
 AUTOMATIC = "automatic"
 
-_INPUTS = {**inputs_of(ServingInputs), **inputs_of(CustomArchitecture), **inputs_of(CustomAccelerator)}
+_SERVING = {**inputs_of(ServingInputs), **inputs_of(CustomArchitecture), **inputs_of(CustomAccelerator)}
+_INPUTS = _SERVING | {name: one for name, one in inputs_of(TrainingInputs).items() if name not in _SERVING}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -143,9 +144,19 @@ def addresses(text: str) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_network(part.strip(), strict=False)) for part in text.split(","))
 
 
+def is_installed() -> bool:
+    """Whether the package lies apart from its project, as pip puts it."""
+    return not (PROJECT / "wsgi.py").exists()
+
+
 def home() -> Path:
     """The project's directory; the working directory where the package is installed apart from its project."""
-    return PROJECT if (PROJECT / "wsgi.py").exists() else Path.cwd()
+    return Path.cwd() if is_installed() else PROJECT
+
+
+def beside() -> Path:
+    """Where templates/, static/ and gunicorn.conf.py are: in the project, or in the package where it is installed."""
+    return PROJECT / "app" if is_installed() else PROJECT
 
 
 SETTINGS = (
@@ -296,3 +307,8 @@ def settings_or_exit(environ: Mapping[str, str]) -> dict[str, object]:
 
 if __name__ == "__main__":
     settings_or_exit(os.environ)
+
+
+def setting(name: str) -> Any:
+    """One setting of the environment. The others do not matter to who asks, so they may be wrong."""
+    return settings({name: os.environ[name]} if name in os.environ else {})[name]

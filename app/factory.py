@@ -10,8 +10,21 @@ from typing import Any
 from flask import Flask
 
 from app import assets, formatting, security
-from app.blueprints import accuracy, api, calculator, errors, gpus, health, models, own, results, visualize
-from app.config import PROJECT, settings
+from app.blueprints import (
+    accuracy,
+    api,
+    calculator,
+    errors,
+    gpus,
+    health,
+    models,
+    own,
+    plan,
+    results,
+    train,
+    visualize,
+)
+from app.config import beside, settings
 from app.history import History
 from app.history_index import Index
 from app.run_log import RunLog
@@ -20,7 +33,7 @@ from app.version import APP_VERSION
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """The web application; `config` overrides the settings of the environment."""
-    app = Flask("app", root_path=str(PROJECT), static_folder="static", template_folder="templates")
+    app = Flask("app", root_path=str(beside()), static_folder="static", template_folder="templates")
     app.config.from_mapping(settings(os.environ))
     app.config.from_mapping(config)
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
@@ -36,6 +49,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     )
     for part in (assets, security, formatting, errors, own):
         part.init_app(app)
-    for page in (calculator, models, gpus, results, visualize, accuracy, api, health):
+    for page in (calculator, train, plan, models, gpus, results, visualize, accuracy, api, health):
         app.register_blueprint(page.bp)
     return app

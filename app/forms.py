@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from wtforms import Field, Form
 
-from app import catalog
+from app import catalog, training_catalog
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input
+from app.calculations.planning.inputs import GROUPS as PLANNING_GROUPS
 from app.calculations.scenario import CUSTOM, GROUPS
+from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
+from app.planning import PLANNING_INPUTS
 from app.scenarios import ALL_INPUTS
+from app.training_scenarios import ALL_TRAINING_INPUTS, AUTO, optimizer_of, recipe_of
 
 #: Sent by the page's own form. With it, a box that is not there is a box that was not ticked.
 COMPLETE = "complete"
@@ -68,6 +72,10 @@ class InputField(Field):
         return self.declared.placeholder or text_of(self.declared.default)
 
     @property
+    def default_text(self) -> str:
+        return text_of(self.declared.default)
+
+    @property
     def is_default(self) -> bool:
         return not self.errors and self.data == self.declared.default
 
@@ -118,6 +126,10 @@ def canonical(catalogue: str, name: str) -> str:
         return catalog.grid(name).slug
     if catalogue == "calibrations":
         return catalog.calibration(name).efficiency.name
+    if catalogue == "optimizers":
+        return optimizer_of(name).name
+    if catalogue == "frameworks":
+        return AUTO if name == AUTO else recipe_of(name).name
     if catalogue == "models":
         return catalog.model(name).name
     return catalog.gpu(name).slug if catalogue == "gpus" else catalog.engine(name).name
@@ -133,6 +145,10 @@ def options(declared: Input) -> Mapping[str, Mapping[str, str]]:
         return regions()
     if declared.catalogue == "calibrations":
         return {"": {name: name for name in catalog.calibrations()}}
+    if declared.catalogue == "optimizers":
+        return {"": {one.name: one.label for one in training_catalog.optimizers().values()}}
+    if declared.catalogue == "frameworks":
+        return {"": {AUTO: "Automatic"} | {one.name: one.label for one in training_catalog.recipes().values()}}
     groups: dict[str, Mapping[str, str]] = {"": {CUSTOM: "Custom: describe it by hand"}}
     if declared.catalogue == "models":
         groups["My models"] = {name: name for name in catalog.own_models()}
@@ -188,12 +204,19 @@ class Group:
 
     @property
     def summary(self) -> str:
-        """The current values in words: "weights automatic, KV cache fp8". The first that names something leads."""
+        """The current values in words: "weights automatic, KV cache fp8".
+
+        What names something leads, else a first field that has a value of its own.
+        """
         if self.depends_on:
             return (
                 "used when the model is custom" if self.depends_on == "model" else "used when the accelerator is custom"
             )
-        leads = next((field for field in self.fields if field.declared.catalogue), None)
+        named = [field for field in self.fields if field.declared.catalogue and field.text != AUTO]
+        first = self.fields[0]
+        if first.declared.default not in (None, AUTO) and (first.declared.choices or not named):
+            named.insert(0, first)
+        leads = next(iter(named), None)
         shown = [field for field in self.fields if field is leads or not field.is_default]
         parts = [_in_line(field) for field in shown]
         if len(shown) < len(self.fields):
@@ -208,11 +231,15 @@ def _in_line(field: InputField) -> str:
     label = label if label[:2].isupper() else label[0].lower() + label[1:]
     if isinstance(field, ChoiceField) and field.declared.catalogue:
         return next((names[field.text] for names in field.options.values() if field.text in names), field.text)
-    return f"{label} {field.text.strip()[:40] or 'automatic'}"
+    value = f"{field.data:,}" if isinstance(field.data, int) and field.data >= 10_000 else field.text.strip()[:40]
+    return f"{label} {value or 'automatic'}"
 
 
 class InputForm(Form):
-    """A form over ALL_INPUTS. `validate` applies each input's rule; rules across inputs come by `refuse`."""
+    """A form over declared inputs. `validate` applies each input's rule; rules across inputs come by `refuse`."""
+
+    #: name -> (heading, folded away by default)
+    group_headings: ClassVar[Mapping[str, tuple[str, bool]]] = GROUPS
 
     def process(self, formdata: Any = None, *args: Any, **kwargs: Any) -> None:
         super().process(formdata, *args, **kwargs)
@@ -247,7 +274,7 @@ class InputForm(Form):
     def groups(self) -> dict[str, Group]:
         """The form's parts by name, in order."""
         found = {}
-        for name, (heading, folded) in GROUPS.items():
+        for name, (heading, folded) in self.group_headings.items():
             fields = [field for field in self if field.declared.group == name]
             used = all(self.uses(field) for field in fields)
             found[name] = Group(name, heading, folded, fields, used, CUSTOM_GROUPS.get(name, ""))
@@ -258,21 +285,23 @@ class InputForm(Form):
         return [("", text) for text in self.form_errors] + [(f.name, text) for f in self for text in f.errors]
 
 
-def _form_class() -> type[InputForm]:
+def _form_class(name: str, inputs: Mapping[str, Input], groups: Mapping[str, tuple[str, bool]]) -> type[InputForm]:
     fields = {
-        name: (ChoiceField if one.kind in ("choice", "name") else InputField)(declared=one)
-        for name, one in ALL_INPUTS.items()
+        one.name: (ChoiceField if one.kind in ("choice", "name") else InputField)(declared=one)
+        for one in inputs.values()
     }
-    return type("EstimateForm", (InputForm,), fields)
+    return type(name, (InputForm,), fields | {"group_headings": groups})
 
 
-EstimateForm = _form_class()
+EstimateForm = _form_class("EstimateForm", ALL_INPUTS, GROUPS)
+TrainForm = _form_class("TrainForm", ALL_TRAINING_INPUTS, TRAINING_GROUPS)
+PlanForm = _form_class("PlanForm", PLANNING_INPUTS, PLANNING_GROUPS)
 
 
-def share_args(inputs: Mapping[str, object]) -> dict[str, str]:
+def share_args(inputs: Mapping[str, object], declared: Mapping[str, Input] = ALL_INPUTS) -> dict[str, Any]:
     """The query of a link that fills the form with a run's inputs: only what differs from the defaults."""
     return {
         name: text_of(inputs[name])
-        for name, one in ALL_INPUTS.items()
+        for name, one in declared.items()
         if name in inputs and inputs[name] is not None and inputs[name] != one.default
     }

@@ -22,7 +22,7 @@ RUN_KEYS = {
     "run_id": Key("string", "", "Identifies a run; later runs sort after earlier ones."),
     "time": Key("string", "", "When the run was made, UTC, RFC 3339."),
     "source": Key("string", "", "Where it came from: web, api, cli or desktop."),
-    "kind": Key("string", "", "What was asked: estimate or train."),
+    "kind": Key("string", "", "What was asked: estimate, train or plan."),
     "app_version": Key("string", "", "Version of the calculator."),
     "inputs": Key("object", "", "The inputs with their values, defaults included; automatic ones are left out."),
     "results": Key("object", "", "The answer."),

@@ -31,6 +31,8 @@ MAX_CHOICES = 300
 BUDGET_SECONDS = 0.25
 #: Fewer matching runs than one in so many are looked up one by one, more are met soon on a walk in order.
 RARE = 50
+#: Rows of a CSV file; `python -m app history --csv` knows no limit.
+MAX_EXPORTED = 100_000
 #: Points of a chart; more could not be told apart.
 MAX_POINTS = 5000
 #: Rows fetched at once.

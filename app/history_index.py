@@ -7,7 +7,6 @@ catch up with the log; one at a time, a part of a file per transaction, from the
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import secrets
 import tempfile
@@ -105,7 +104,8 @@ INDEXES = (
 )
 
 INSERT_COLUMNS = ("file", "offset", "length", "run_id", "milliseconds", "setup", *NUMBERS, "record")
-INSERT = f"INSERT INTO {runs.name} (" + ", ".join(f'"{name}"' for name in INSERT_COLUMNS) + ") VALUES ({})"
+#: Its names are those above, its values are bound.
+INSERT = f"INSERT INTO {runs.name} (" + ", ".join(f'"{name}"' for name in INSERT_COLUMNS) + ") VALUES ({})"  # noqa: S608
 
 Setup = tuple[Any, ...]
 setup_of = attrgetter(*SETUP_FIELDS)
@@ -312,7 +312,8 @@ class Index:
 
     def _compare(self, db: sa.Connection) -> tuple[list[tuple[LogFile, Any]], list[Any], int]:
         """Files that have grown or changed with what is known of them, those that are gone, and the bytes to read."""
-        known = {(row.device, row.inode): row for row in db.execute(files.select().where(files.c.origin == self.origin))}
+        ours = files.select().where(files.c.origin == self.origin)
+        known = {(row.device, row.inode): row for row in db.execute(ours)}
         stale, left = [], 0
         for file in reversed(self.log.files()):
             row = known.pop((str(file.identity[0]), str(file.identity[1])), None)
@@ -361,7 +362,8 @@ class Index:
             return
         keys = list(map(setup_of, rows))
         counts = Counter(keys)
-        missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._setups and key not in fresh}
+        by_key = dict(zip(keys, rows, strict=True))
+        missing = {key: row for key, row in by_key.items() if key not in self._setups and key not in fresh}
         fresh |= _setup_ids(db, missing)
         ids = {key: self._setups[key] if key in self._setups else fresh[key] for key in counts}
         db.execute(
@@ -470,14 +472,14 @@ def _setup_ids(db: sa.Connection, missing: Mapping[Setup, Row]) -> dict[Setup, i
     found: dict[str, int] = {}
     for some in _parts(list(digests), 500):
         query = sa.select(setups.c.digest, setups.c.id).where(setups.c.digest.in_(some))
-        found |= {digest: number for digest, number in db.execute(query)}
+        found |= dict(tuple(pair) for pair in db.execute(query))
     new = [digest for digest in digests if digest not in found]
     if new:
         fields = [{name: getattr(digests[d][1], name) for name in (*SETUP_FIELDS, "words")} for d in new]
         db.execute(setups.insert(), [{"digest": d, "runs": 0} | f for d, f in zip(new, fields, strict=True)])
         for some in _parts(new, 500):
             query = sa.select(setups.c.digest, setups.c.id).where(setups.c.digest.in_(some))
-            found |= {digest: number for digest, number in db.execute(query)}
+            found |= dict(tuple(pair) for pair in db.execute(query))
     return {digests[digest][0]: number for digest, number in found.items()}
 
 
@@ -487,7 +489,8 @@ def _parts(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 def _forget(db: sa.Connection, file: int) -> None:
     """Drop the rows of a file that is gone or another by now."""
-    counts = db.execute(sa.select(runs.c.setup, sa.func.count()).where(runs.c.file == file).group_by(runs.c.setup)).all()
+    per_setup = sa.select(runs.c.setup, sa.func.count()).where(runs.c.file == file).group_by(runs.c.setup)
+    counts = db.execute(per_setup).all()
     if counts:
         db.execute(
             setups.update().where(setups.c.id == sa.bindparam("of")).values(runs=setups.c.runs - sa.bindparam("less")),

@@ -15,7 +15,6 @@ import msgspec
 from app.history_rows import Row, kept, layout_text, precision_text
 from app.run_log import RUN_ID, SCHEMA, decode, utc_text
 
-
 #: What `history_rows.finite` lets through.
 Finite = Annotated[float, msgspec.Meta(gt=-1e300, lt=1e300)]
 #: A time as `run_log.utc_text` writes it.
@@ -56,6 +55,7 @@ class _Inputs(msgspec.Struct, frozen=True):
     gpu: str = ""
     engine: str = ""
     note: str = ""
+    precision: str = ""
     num_gpus: Finite | None = None
     input_tokens: Finite | None = None
     output_tokens: Finite | None = None
@@ -67,6 +67,7 @@ class _Results(msgspec.Struct, frozen=True):
     model: _Named = _Named()
     gpu: _Named = _Named()
     engine: _Named = _Named()
+    framework: _Named = _Named()
     layout: _Layout = _Layout()
     precision: _Precision = _Precision()
     memory_bytes_per_gpu: _Memory = _Memory()
@@ -101,9 +102,10 @@ def row_of(line: bytes) -> Row | None:
         return _carefully(line)
     inputs, results = found.inputs, found.results
     gpu, layout, precision = results.gpu, results.layout, results.precision
+    program = results.engine if results.engine != _Named() else results.framework
     model = kept(results.model.name or inputs.model)
     slug = kept(gpu.slug or inputs.gpu)
-    engine = kept(results.engine.name or inputs.engine)
+    engine = kept(program.name or inputs.engine)
     concurrency = inputs.concurrency
     if isinstance(concurrency, str):
         concurrency = math.inf if concurrency == "saturated" else None
@@ -126,8 +128,8 @@ def row_of(line: bytes) -> Row | None:
         layout.num_gpus or inputs.num_gpus,
         layout_text(layout.tp, layout.pp, layout.dp, layout.ep),
         engine,
-        kept(results.engine.label) or engine,
-        precision_text(precision.weights, precision.activations, precision.kv_cache),
+        kept(program.label) or engine,
+        precision_text(precision.weights, precision.activations, precision.kv_cache) or kept(inputs.precision),
         kept(inputs.note),
         inputs.input_tokens,
         inputs.output_tokens,

@@ -58,7 +58,7 @@ class Row(NamedTuple):
         """The row of a run; whatever a foreign run holds, it only makes fields unknown."""
         inputs, results = run.inputs, run.results
         memory, layout = part(results, "memory_bytes_per_gpu"), part(results, "layout")
-        gpu_part, engine_part = part(results, "gpu"), part(results, "engine")
+        gpu_part, engine_part = part(results, "gpu"), part(results, "engine") or part(results, "framework")
         precision = part(results, "precision")
         model = text(part(results, "model"), "name") or text(inputs, "model")
         gpu = text(gpu_part, "slug") or text(inputs, "gpu")
@@ -77,7 +77,8 @@ class Row(NamedTuple):
             layout=layout_text(*(number(layout, way) for way in ("tp", "pp", "dp", "ep"))),
             engine=engine,
             engine_name=text(engine_part, "label") or engine,
-            precision=precision_text(*(text(precision, name) for name in ("weights", "activations", "kv_cache"))),
+            precision=precision_text(*(text(precision, name) for name in ("weights", "activations", "kv_cache")))
+            or text(inputs, "precision"),
             note=text(inputs, "note"),
             input_tokens=number(inputs, "input_tokens"),
             output_tokens=number(inputs, "output_tokens"),

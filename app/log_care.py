@@ -61,7 +61,8 @@ def _rewrite(path: Path, old: int, identity: tuple[int, int], newest: Mapping[st
             for offset, _, line, _ in lines_forwards(old, 0, state.st_size):
                 run = run_of(line)
                 # A run that was appended after the log was looked through is in no list and stays.
-                if line is not None and run is not None and newest.get(run.run_id, (identity, offset)) == (identity, offset):
+                here = (identity, offset)
+                if line is not None and run is not None and newest.get(run.run_id, here) == here:
                     new.write(line + b"\n")
                 elif line is not None and line.strip():
                     removed.append(line + b"\n")

@@ -9,7 +9,9 @@ from typing import Any
 from app import glossary
 from app.calculations.inputs import Input
 from app.glossary import Key
+from app.glossary_planning import PLANNING_KEYS
 from app.glossary_training import TRAINING_KEYS
+from app.planning import PLANNING_INPUTS
 from app.scenarios import ALL_INPUTS
 from app.training_scenarios import ALL_TRAINING_INPUTS
 from app.version import APP_VERSION
@@ -141,7 +143,10 @@ def work_schema() -> dict[str, Any]:
 
 
 def logged_run_schema() -> dict[str, Any]:
-    kinds = {"inputs": ("Inputs", "TrainingInputs"), "results": ("Results", "TrainingResults")}
+    kinds = {
+        "inputs": ("Inputs", "TrainingInputs", "PlanningInputs"),
+        "results": ("Results", "TrainingResults", "PlanningResults"),
+    }
     either = {key: {"anyOf": [reference(name) for name in names]} for key, names in kinds.items()}
     schema = run_schema(tuple(glossary.RUN_KEYS), either["inputs"], either["results"])
     schema["properties"]["work"] = work_schema()
@@ -179,6 +184,14 @@ def document() -> dict[str, Any]:
                     "summary": "Estimate a training run and log it.",
                     "requestBody": body("TrainingInputs"),
                     "responses": {"200": answered("The answer.", "Trained"), **refused(400, 413, 422)},
+                }
+            },
+            "/plan": {
+                "post": {
+                    "operationId": "plan",
+                    "summary": "Find what to buy for a load, and log the run.",
+                    "requestBody": body("PlanningInputs"),
+                    "responses": {"200": answered("The answer.", "Planned"), **refused(400, 413, 422)},
                 }
             },
             "/runs/{run_id}": {
@@ -231,11 +244,14 @@ def document() -> dict[str, Any]:
             "schemas": {
                 "Inputs": inputs_schema(ALL_INPUTS),
                 "TrainingInputs": inputs_schema(ALL_TRAINING_INPUTS),
+                "PlanningInputs": inputs_schema(PLANNING_INPUTS),
                 "Estimated": answer_schema("Inputs", "Results"),
                 "Trained": answer_schema("TrainingInputs", "TrainingResults"),
+                "Planned": answer_schema("PlanningInputs", "PlanningResults"),
                 "Run": logged_run_schema(),
                 "Results": object_schema(glossary.RESULT_KEYS),
                 "TrainingResults": object_schema(TRAINING_KEYS),
+                "PlanningResults": object_schema(PLANNING_KEYS),
                 "Quantity": {
                     "type": "object",
                     "description": "A value and its range; null where it is not known.",

@@ -67,6 +67,8 @@ class Protocol:
     arrival: str
     concurrency: int | None
     request_rate: float | None = None
+    #: Requests of a run under arrivals.
+    run_requests: int | None = None
     waves: float | None = None
     length_spread: float = WIDE
     collapsed_routing: bool = False
@@ -137,6 +139,7 @@ def protocol(row: Row) -> Protocol:
         arrival=arrival,
         concurrency=concurrency,
         request_rate=rate if arrival == "open" else None,
+        run_requests=round(requests) if requests and arrival == "open" else None,
         waves=waves,
         length_spread=spread,
         collapsed_routing="fake weights" in notes,

@@ -9,9 +9,10 @@ from typing import Any
 from app import formatting, show_work
 from app.calculations.errors import InvalidInput
 from app.calculations.explanation import TIGHT
+from app.calculations.inputs import Input
 from app.charts.estimate import BOUNDS, COMPONENTS, MEMORY_PARTS, bound_figure, flops_figure, memory_figure
 from app.charts.work import roofline_figure
-from app.glossary import RESULT_KEYS
+from app.glossary import RESULT_KEYS, Key
 from app.scenarios import ALL_INPUTS
 
 TYPES: Mapping[str, tuple[type, ...]] = {
@@ -101,12 +102,12 @@ WHERE_KNOWN = {
 
 
 #: Parts that may be missing as a whole, such as the bounds of what does not run.
-MAY_BE_MISSING = ("bound", "prefill", "decode", "offload", "grid", "disaggregation")
+MAY_BE_MISSING = ("bound", "prefill", "decode", "offload", "grid", "disaggregation", "budget")
 
 
-def is_complete(results: Mapping[str, Any]) -> bool:
+def is_complete(results: Mapping[str, Any], keys: Mapping[str, Key] = RESULT_KEYS) -> bool:
     """Whether the results are those of today's estimates; a log may hold those of other versions too."""
-    return all(_present(results, name.split("."), key.type) for name, key in RESULT_KEYS.items() if "*" not in name)
+    return all(_present(results, name.split("."), key.type) for name, key in keys.items() if "*" not in name)
 
 
 def _present(within: object, path: list[str], type_: str) -> bool:
@@ -155,6 +156,11 @@ def _metric(label: str, key: str, found: Any, write: Callable[[float | None], st
     meaning = RESULT_KEYS[key].meaning
     if quantity["value"] is None and not runs:
         return Metric(label, "does not run", "", "", meaning, missing=True)
+    return metric(label, quantity, write, meaning)
+
+
+def metric(label: str, quantity: Mapping[str, Any], write: Callable[[float | None], str], meaning: str) -> Metric:
+    """A quantity with its range, as `write` writes it."""
     text, unit = write(quantity["value"]), ""
     if text.count(" ") == 1:
         text, unit = text.split(" ")
@@ -265,11 +271,13 @@ def work(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any
     return {**found, "problem": "", "roofline": roofline_figure(found) if found["steps"] else None}
 
 
-def input_rows(inputs: Mapping[str, Any]) -> list[tuple[str, str, str, bool]]:
+def input_rows(
+    inputs: Mapping[str, Any], declared: Mapping[str, Input] = ALL_INPUTS
+) -> list[tuple[str, str, str, bool]]:
     """(label, value, unit, set by hand) of the inputs that were used; names that are not known stay as they are."""
     rows = []
     for name, value in inputs.items():
-        one = ALL_INPUTS.get(name)
+        one = declared.get(name)
         if one is None:
             rows.append((name, str(value)[:200], "", True))
             continue

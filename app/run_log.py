@@ -288,7 +288,8 @@ class RunLog:
                 elif not _is_blank(line):
                     skipped += 1
 
-        newest_first = heapq.merge(*(runs_of(file.name) for file in self.files()), key=lambda run: run.time, reverse=True)
+        by_file = [runs_of(file.name) for file in self.files()]
+        newest_first = heapq.merge(*by_file, key=lambda run: run.time, reverse=True)
         runs = list(itertools.islice(newest_first, newest))
         return Reading(runs, skipped)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from app.calculations import estimate, results
 from app.calculations.architecture import Model
 from app.calculations.training import report
+from app.planning import plan
 from app.run_log import TOKEN_BYTES, Run, new_run
 from app.scenarios import serving_scenario
 from app.training_scenarios import question
@@ -35,6 +36,19 @@ def train_run(raw: Mapping[str, object], *, source: str, model: Model | None = N
         source=source,
         inputs=inputs,
         results=report.results(asked.candidates(), asked.make),
+        now=datetime.now(UTC),
+        token=secrets.token_bytes(TOKEN_BYTES),
+    )
+
+
+def plan_run(raw: Mapping[str, object], *, source: str) -> Run:
+    """The answer to what to buy for a load, as a run that is not logged yet. Raises InvalidInput."""
+    results, inputs = plan(raw)
+    return new_run(
+        kind="plan",
+        source=source,
+        inputs=inputs,
+        results=results,
         now=datetime.now(UTC),
         token=secrets.token_bytes(TOKEN_BYTES),
     )

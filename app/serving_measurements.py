@@ -69,6 +69,7 @@ def run_of(row: Row) -> Run:
         "concurrency": "saturated" if how.concurrency is None else how.concurrency,
         "arrival": how.arrival,
         "request_rate": how.request_rate,
+        "run_requests": how.run_requests,
         "waves": how.waves,
         "length_spread": how.length_spread,
         "beam_width": lengths.beam_width,

@@ -199,6 +199,15 @@ def usual_batch(values: Mapping[str, Any]) -> int:
     return int(max(round(usual / values["seq_len"] / unit), 1) * unit)
 
 
+def chosen_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Logged inputs as they would be typed: without a global batch that is the usual one."""
+    try:
+        usual = usual_batch({name: one.parse(inputs.get(name)) for name, one in TRAINING_INPUTS.items()})
+    except InvalidInput:
+        return dict(inputs)
+    return {name: value for name, value in inputs.items() if name != "global_batch_size" or value != usual}
+
+
 def check_names(raw: Mapping[str, object]) -> None:
     """InvalidInput for a key that is no input, with the nearest that is."""
     for key in raw:

@@ -85,7 +85,8 @@ def measure(directory: Path, count: int, keep: bool) -> None:
         start = perf_counter()
         with log_file.open("wb", buffering=1 << 20) as log:
             log.writelines(lines(count))
-        print(f"log of {count:,} runs, {log_file.stat().st_size / 1e9:.2f} GB, written in {perf_counter() - start:.0f} s")
+        gigabytes = log_file.stat().st_size / 1e9
+        print(f"log of {count:,} runs, {gigabytes:.2f} GB, written in {perf_counter() - start:.0f} s")
 
     from app.charts.history import points_figure
     from app.factory import create_app

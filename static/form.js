@@ -16,13 +16,16 @@
     show();
   }
 
+  const told = (control) => (control.type === "checkbox" ? String(control.checked) : control.value.trim());
+
   // The line of a folded part follows what is changed in it.
   for (const part of form.querySelectorAll("details[data-summarised]")) {
     part.addEventListener("change", () => {
       const set = [...part.querySelectorAll("input, select")]
-        .filter((control) => control.value.trim() && control.value !== "auto")
+        .filter((control) => told(control) !== control.dataset.default && told(control) !== "")
         .map((control) => {
           const label = control.labels[0].textContent.trim();
+          if (control.type === "checkbox") return `${label} ${control.checked ? "on" : "off"}`;
           return label === "Engine" ? control.selectedOptions[0].text : `${label} ${control.value.trim()}`;
         });
       part.querySelector(".values").textContent = set.join(", ") || "automatic";
@@ -35,7 +38,10 @@
     presets.addEventListener("click", (event) => {
       const fill = event.target.closest("[data-fill]");
       if (!fill) return;
-      for (const [name, value] of Object.entries(JSON.parse(fill.dataset.fill))) form.elements[name].value = value;
+      for (const [name, value] of Object.entries(JSON.parse(fill.dataset.fill))) {
+        form.elements[name].value = value;
+        form.elements[name].dispatchEvent(new Event("change", { bubbles: true }));
+      }
     });
   }
 

@@ -12,6 +12,8 @@ from flask.testing import FlaskClient
 from app.factory import create_app
 from app.run_log import RunLog
 from tests.fake_hub import NOBODY, FakeHub
+from tests.screen import Screen, is_there, virtual_screen
+from tests.window import Driver, open_window
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -45,3 +47,21 @@ def hub() -> Iterator[FakeHub]:
     """A hub on this machine."""
     with FakeHub() as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    """A virtual screen that windows open on."""
+    if not is_there():
+        pytest.skip("Xvfb is not installed")
+    with virtual_screen(tmp_path_factory.mktemp("screen")) as one, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISPLAY", one.display)
+        yield one
+
+
+@pytest.fixture
+def window(screen: Screen, tmp_path: Path) -> Iterator[Driver]:
+    """The program's window on that screen, with a log of its own."""
+    pytest.importorskip("tkinter")
+    with open_window(tmp_path / "logging") as driver:
+        yield driver

@@ -1,4 +1,4 @@
-"""docs/api.md runs as it stands: every line of its examples, every address and method it names."""
+"""docs/api.md and docs/python.md run as they stand: every line of its examples, every address and method it names."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from app.factory import create_app
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+PYTHON = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 LINES = [line for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
 COMMANDS = [line for line in LINES if line.startswith("python -m app ")]
 REQUESTS = [line for line in LINES if line.startswith("curl ")]
-PROGRAMS = [block for language, block in BLOCKS if language == "python"]
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", PYTHON, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def client(tmp_path: Path) -> FlaskClient:
 
 def test_every_line_is_run_here() -> None:
     assert set(COMMANDS) | set(REQUESTS) == set(LINES)
-    assert {language for language, _ in BLOCKS} == {"sh", "python"}
+    assert {language for language, _ in BLOCKS} == {"sh"}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -54,9 +55,10 @@ def test_requests(line: str, client: FlaskClient) -> None:
     assert json.loads(response.text)
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.splitlines()[0])
-def test_programs(program: str, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(program, "docs/api.md", "exec"), {})
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs(program: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    exec(compile(program, "docs/python.md", "exec"), {})
     assert capsys.readouterr().out
 
 
@@ -68,8 +70,8 @@ def test_every_address_is_in_the_table() -> None:
 
 
 def test_every_method_of_the_calculator_is_in_the_table() -> None:
-    for name in vars(AdvancedCalculator):
-        assert name.startswith("_") or f"| `{name}` |" in TEXT
+    for name in dir(AdvancedCalculator):
+        assert name.startswith("_") or f"| `{name}` |" in PYTHON
 
 
 def test_every_command_is_named() -> None:

@@ -225,9 +225,7 @@ Index(RunLog(Path(sys.argv[1])), Path(sys.argv[2])).catch_up()
 """
 
 
-def test_processes_that_catch_up_at_once_read_every_line_once(
-    log: RunLog, history: History, tmp_path: Path
-) -> None:
+def test_processes_that_catch_up_at_once_read_every_line_once(log: RunLog, history: History, tmp_path: Path) -> None:
     for number in range(2000):
         log.append(logged(number))
     started = [

@@ -9,10 +9,13 @@ import pytest
 
 from app import glossary
 from app.calculations.inputs import Input
+from app.calculations.planning.inputs import GROUPS as PLANNING_GROUPS
 from app.calculations.scenario import GROUPS
 from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
 from app.glossary import Key
+from app.glossary_planning import PLANNING_KEYS
 from app.glossary_training import TRAINING_KEYS
+from app.planning import PLANNING_INPUTS
 from app.scenarios import ALL_INPUTS
 from app.training_scenarios import TRAINING_INPUTS
 
@@ -23,6 +26,7 @@ TABLES: Mapping[str, Mapping[str, Key]] = {
     "Run": {**glossary.RUN_KEYS, **glossary.NOT_SAVED_KEYS},
     "Results of an estimate": glossary.RESULT_KEYS,
     "Results of training": TRAINING_KEYS,
+    "Results of planning": PLANNING_KEYS,
     "Work of an estimate": glossary.WORK_KEYS,
     "Row of a step": glossary.WORK_ROW_KEYS,
     "Error": glossary.ERROR_KEYS,
@@ -63,6 +67,13 @@ def test_inputs(group: str) -> None:
 def test_inputs_of_training(group: str) -> None:
     declared = [input_row(one) for one in TRAINING_INPUTS.values() if one.group == group]
     heading = f"Training: {TRAINING_GROUPS[group][0]}"
+    assert section(heading) == declared, "\n".join(["The table should be:", *declared])
+
+
+@pytest.mark.parametrize("group", PLANNING_GROUPS)
+def test_inputs_of_planning(group: str) -> None:
+    declared = [input_row(one) for one in PLANNING_INPUTS.values() if one.group == group]
+    heading = f"Planning: {PLANNING_GROUPS[group][0]}"
     assert section(heading) == declared, "\n".join(["The table should be:", *declared])
 
 

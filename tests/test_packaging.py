@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from app.config import PROJECT
 from app.version import APP_VERSION
+from tests.serving import free_port, wait_until_healthy
 
 PINNED = re.compile(r"[a-z0-9-]+==[0-9][0-9a-z.]*")
 DEMANDED = {"flask", "jinja2", "wtforms", "plotly", "gunicorn", "pytest"}
@@ -181,6 +185,81 @@ def test_make_alone_explains_itself() -> None:
     )
     for target in ("run", "test", "lint", "container", "clean"):
         assert f"make {target} " in done.stdout
+
+
+# ---- pip install .
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as pip installs it, without its dependencies, into a directory of its own."""
+    if not importlib.util.find_spec("setuptools.command.bdist_wheel"):
+        pytest.skip("this Python has no setuptools that makes wheels; make test installs one")
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
+    for name in ("app", "templates", "static"):
+        shutil.copytree(PROJECT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "gunicorn.conf.py"):
+        shutil.copy(PROJECT / name, source)
+    options = ("--no-deps", "--no-build-isolation", "--no-index", "--target", str(target))
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", *options, str(source)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def test_every_file_of_the_package_and_the_pages_is_installed(installed: Path) -> None:
+    def files(directory: Path, below: Path) -> set[str]:
+        found = (path.relative_to(below) for path in directory.rglob("*") if path.is_file())
+        return {str(path) for path in found if path.suffix not in (".pyc", ".br", ".md")}
+
+    wanted = files(PROJECT / "app", PROJECT)
+    for name in ("templates", "static"):
+        wanted |= {f"app/{path}" for path in files(PROJECT / name, PROJECT)}
+    assert len(wanted) > 300
+    assert wanted - files(installed, installed) == set()
+    assert {path.name for path in installed.iterdir()} - {"bin"} == {
+        "app",
+        f"llm_scaling_calculator-{APP_VERSION}.dist-info",
+    }
+
+
+def test_the_console_command_calculates_away_from_the_project(installed: Path, tmp_path: Path) -> None:
+    environ = os.environ | {"PYTHONPATH": str(installed)}
+    command = installed / "bin" / "llm-scaling-calculator"
+    done = subprocess.run(
+        [command, "estimate", "--json"], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["results"]["fits"] is True
+    assert (tmp_path / "logging" / "cli_calculations.log").exists()
+
+
+def test_the_console_command_serves_the_pages_away_from_the_project(installed: Path, tmp_path: Path) -> None:
+    port, output = free_port(), tmp_path / "output.txt"
+    environ = os.environ | {"PYTHONPATH": str(installed), "WEB_CONCURRENCY": "1"}
+    command = [installed / "bin" / "llm-scaling-calculator", "serve", "--port", str(port)]
+    with output.open("w") as file:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=file, stderr=file)
+    try:
+        wait_until_healthy(port, process, output)
+        for address in ("/", "/static/app.css"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{address}", timeout=10) as answer:
+                assert answer.status == 200
+    finally:
+        process.terminate()
+        process.wait(timeout=45)
+
+
+def test_what_pip_installs_is_what_is_pinned() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    direct = {re.split("[>=;]", one)[0] for one in project["dependencies"]}
+    assert direct <= {line.split("==")[0] for line in pins("requirements.txt")}
+    brought_along = {"httpx2", "markupsafe", "werkzeug"}
+    imported = set()
+    for path in [*(PROJECT / "app").rglob("*.py"), PROJECT / "gunicorn.conf.py"]:
+        imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.MULTILINE))
+    imported -= {"app", *sys.stdlib_module_names, *brought_along}
+    assert imported <= {name.replace("-", "_") for name in direct}
 
 
 # ---- in CI nothing is skipped for want of a browser

@@ -569,10 +569,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_refuses_a_run_and_keeps_those_before(small_disk: Path) -> None:
     log = RunLog(small_disk)
     kept = []
-    with pytest.raises(OSError, match="No space left"):
+
+    def fill() -> None:
         for number in range(100):
             log.append(a_run(number, pad="x" * 3000))
             kept.append(a_run(number, pad="x" * 3000))
+
+    with pytest.raises(OSError, match="No space left"):
+        fill()
     assert 15 < len(kept) < 25
     reading = log.read()
     assert (reading.runs, reading.skipped) == (kept[::-1], 0)

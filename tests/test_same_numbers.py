@@ -1,4 +1,4 @@
-"""One scenario, four front ends: page, API, command line and Python give equal results, to the last digit."""
+"""One scenario, five front ends: page, API, command line, window and Python give equal results, to the last digit."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from app.calculations import estimate, results
 from app.cli import main
 from app.factory import create_app
 from app.scenarios import serving_scenario
+from tests.window import Driver
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -112,3 +113,10 @@ def test_all_give_the_same_results(client: FlaskClient, tmp_path: Path, scenario
     assert by_api(client, scenario) == expected
     assert by_command_line(scenario, tmp_path) == expected
     assert by_page(client, scenario) == expected
+
+
+@pytest.mark.desktop
+def test_the_window_gives_the_same_results(window: Driver) -> None:
+    for name, scenario in SCENARIOS.items():
+        window.press("<Control-r>")
+        assert window.calculate(**scenario).results == by_python(scenario), name

@@ -12,7 +12,7 @@ from werkzeug.routing import RoutingException
 from app import catalog, facts, json_text, openapi, result_page, show_work
 from app.calculations.errors import InvalidInput
 from app.run_log import Run
-from app.runs import estimate_run, train_run
+from app.runs import estimate_run, plan_run, train_run
 
 PREFIX = "/api/v1"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -31,6 +31,13 @@ def estimate() -> Response:
 def train() -> Response:
     """Estimate a training run and log it."""
     run = train_run(json_text.read_object(body()), source="api")
+    return answer({"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | saved(run))
+
+
+@bp.post("/plan")
+def plan() -> Response:
+    """Find what to buy for a load, and log the run."""
+    run = plan_run(json_text.read_object(body()), source="api")
     return answer({"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | saved(run))
 
 

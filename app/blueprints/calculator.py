@@ -5,9 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, render_template, request
 
-from app.blueprints.results import result_page
+from app.blueprints.results import answered
 from app.calculations.errors import InvalidInput
 from app.forms import COMPLETE, EstimateForm, InputForm
 from app.run_log import Run
@@ -39,14 +39,7 @@ def calculate() -> Any:
     """Estimate, log, show. Bad input gives the form back as it was sent, with the messages."""
     sent = EstimateForm(request.form)
     run = estimated(sent)
-    if run is None:
-        return form_page(sent), HTTPStatus.UNPROCESSABLE_ENTITY
-    try:
-        current_app.extensions["run_log"].append(run)
-    except (OSError, ValueError) as error:
-        current_app.logger.error("The run %s could not be logged: %s", run.run_id, error)
-        return result_page(run, not_saved=getattr(error, "strerror", None) or str(error))
-    return redirect(url_for("results.result", run_id=run.run_id), HTTPStatus.SEE_OTHER)
+    return answered(run) if run else (form_page(sent), HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 def estimated(sent: InputForm) -> Run | None:

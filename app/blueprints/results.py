@@ -6,12 +6,15 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, abort, current_app, render_template
+from flask import Blueprint, abort, current_app, redirect, render_template, url_for
 
-from app import glossary, nearest, show_work
+from app import glossary, nearest, plan_page, show_work, train_page
 from app import result_page as page
 from app.forms import share_args
+from app.glossary_planning import PLANNING_KEYS
+from app.planning import PLANNING_INPUTS
 from app.run_log import Run
+from app.training_scenarios import ALL_TRAINING_INPUTS, chosen_inputs
 
 bp = Blueprint("results", __name__)
 
@@ -28,8 +31,26 @@ def result(run_id: str) -> Any:
     return result_page(run)
 
 
+def answered(run: Run) -> Any:
+    """Log a run and lead to its page. Where the log cannot be written, the page itself with the reason."""
+    try:
+        current_app.extensions["run_log"].append(run)
+    except (OSError, ValueError) as error:
+        current_app.logger.error("The run %s could not be logged: %s", run.run_id, error)
+        return result_page(run, not_saved=getattr(error, "strerror", None) or str(error))
+    return redirect(url_for("results.result", run_id=run.run_id), HTTPStatus.SEE_OTHER)
+
+
 def result_page(run: Run, *, not_saved: str = "") -> str:
     """The page of a run, also of one that could not be logged: then with the reason."""
+    if run.kind == "train" and train_page.is_complete(run.results):
+        change = url_for("train.form", **share_args(chosen_inputs(run.inputs), ALL_TRAINING_INPUTS))
+        parts = train_page.parts(run.inputs, run.results)
+        return render_template("train/result.html", run=run, not_saved=not_saved, change=change, **parts)
+    if run.kind == "plan" and page.is_complete(run.results, PLANNING_KEYS):
+        change = url_for("plan.form", **share_args(run.inputs, PLANNING_INPUTS))
+        parts = plan_page.parts(run.inputs, run.results)
+        return render_template("plan/result.html", run=run, not_saved=not_saved, change=change, **parts)
     if run.kind != "estimate" or not page.is_complete(run.results):
         return render_template("results/other.html", run=run, document=json.dumps(run.as_dict(), indent=2))
     return render_template(
@@ -47,7 +68,7 @@ def result_page(run: Run, *, not_saved: str = "") -> str:
         phases=page.bound_phases(run.results),
         figures=page.figures(run.results),
         input_rows=page.input_rows(run.inputs),
-        share=share_args(run.inputs),
+        change=url_for("calculator.form", **share_args(run.inputs)),
         work=page.work(run.inputs, run.results),
         shown=show_work,
         nearest=nearest.block(run.inputs, run.results),

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, abort, current_app, render_template, requ
 from app import history_csv
 from app.charts.history import memory_figure, points_figure, throughput_figure, user_rate_figure
 from app.comparison import compared, input_lines, result_lines
-from app.history import MAX_POINTS, History
+from app.history import MAX_EXPORTED, MAX_POINTS, History
 from app.history_index import IndexUnavailable
 from app.history_query import KINDS, MAX_COMPARED, PER_PAGE, Query
 from app.history_rows import COLUMNS
@@ -47,17 +47,13 @@ EXAMPLES = (
 )
 
 
-#: Rows of a CSV file; `python -m app history --csv` knows no limit.
-MAX_EXPORTED = 100_000
-
-
 def history() -> History:
     return current_app.extensions["history"]
 
 
 @bp.get("/visualize")
 def visualize() -> tuple[str, int]:
-    """The table that the query string asks for, the chart of all that match, and the comparison of the runs it names."""
+    """The table that the query string asks for, the chart of all that match, the comparison of runs it names."""
     query, errors = Query.read(request.args.to_dict(flat=False))
     with readable():
         page = history().query(query)

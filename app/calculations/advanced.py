@@ -15,80 +15,32 @@ import math
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from app.calculations.advanced_lookups import Lookups
 from app.calculations.errors import InvalidInput
-
-BYTES_PER_ELEMENT = {
-    "fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0, "fp8": 1.0, "int4": 0.5, "fp4": 0.5,
-}  # fmt: skip
-
-#: What this module calls a GB, as GPU drivers do.
-BYTES_PER_GB = 1024**3
+from app.calculations.textbook import (
+    BYTES_PER_ELEMENT,
+    activations_gb,
+    attention_flops,
+    completion_seconds,
+    feedforward_flops,
+    kv_cache_gb,
+    model_gb,
+    prefill_flops,
+    prefill_seconds,
+    scaling,
+    token_seconds,
+    total_gb,
+)
 
 #: Arguments that are real numbers; all others except `precision` are whole.
 REAL = ("overhead_factor", "weights_overhead", "kv_cache_overhead", "activations_overhead", "system_overhead",
-        "gpu_vram_gb")  # fmt: skip
+        "gpu_vram_gb", "gpu_tflops", "memory_bandwidth_gb_s", "compute_efficiency", "bandwidth_efficiency")  # fmt: skip
 LARGEST = 10**12
 #: GPUs of one server, joined well enough for an all-reduce in every layer.
 SERVER_GPUS = 8
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def attention_flops(batch_size: int, sequence_length: int, hidden_dimensions: int) -> int:
-    """B S (H^2 + S H)."""
-    return batch_size * sequence_length * (hidden_dimensions**2 + sequence_length * hidden_dimensions)
-
-
-def feedforward_flops(
-    batch_size: int, sequence_length: int, hidden_dimensions: int, feedforward_dimensions: int
-) -> int:
-    """2 B S H F."""
-    return 2 * batch_size * sequence_length * hidden_dimensions * feedforward_dimensions
-
-
-def model_gb(
-    hidden_dimensions: int, feedforward_dimensions: int, num_layers: int, vocab_size: int, precision: str
-) -> float:
-    """(L (4 H^2 + 2 H F) + V H) bytes(precision)."""
-    per_layer = 4 * hidden_dimensions**2 + 2 * hidden_dimensions * feedforward_dimensions
-    params = num_layers * per_layer + vocab_size * hidden_dimensions
-    return params * BYTES_PER_ELEMENT[precision] / BYTES_PER_GB
-
-
-def kv_cache_gb(
-    batch_size: int, sequence_length: int, hidden_dimensions: int, num_layers: int, precision: str
-) -> float:
-    """2 B S H L bytes(precision)."""
-    elements = 2 * batch_size * sequence_length * hidden_dimensions * num_layers
-    return elements * BYTES_PER_ELEMENT[precision] / BYTES_PER_GB
-
-
-def activations_gb(
-    batch_size: int, sequence_length: int, hidden_dimensions: int, num_layers: int, precision: str
-) -> float:
-    """4 B S H L bytes(precision)."""
-    elements = 4 * batch_size * sequence_length * hidden_dimensions * num_layers
-    return elements * BYTES_PER_ELEMENT[precision] / BYTES_PER_GB
-
-
-def total_gb(
-    batch_size: int,
-    sequence_length: int,
-    hidden_dimensions: int,
-    feedforward_dimensions: int,
-    num_layers: int,
-    vocab_size: int,
-    precision: str,
-    *overheads: float,
-) -> float:
-    """Weights, KV cache and activations, each times its overhead; all times the last of `overheads`."""
-    weights_overhead, kv_cache_overhead, activations_overhead, system_overhead = overheads
-    return system_overhead * (
-        weights_overhead * model_gb(hidden_dimensions, feedforward_dimensions, num_layers, vocab_size, precision)
-        + kv_cache_overhead * kv_cache_gb(batch_size, sequence_length, hidden_dimensions, num_layers, precision)
-        + activations_overhead * activations_gb(batch_size, sequence_length, hidden_dimensions, num_layers, precision)
-    )
 
 
 def checked(name: str, value: Any) -> Any:
@@ -131,12 +83,12 @@ def recorded(
     return call
 
 
-class AdvancedCalculator:
+class AdvancedCalculator(Lookups):
     """Textbook formulas in B (batch), S (sequence), H (hidden), F (feed-forward), L (layers), V (vocabulary).
 
     FLOPs are returned as whole numbers, memory in GB of 1024^3 bytes. `precision` is fp32 (4 bytes), fp16 or
     bf16 (2), int8 or fp8 (1), int4 or fp4 (0.5). Arguments that mean nothing raise InvalidInput with the
-    argument's name.
+    argument's name. Latencies are seconds. Models and accelerators of the catalogue are looked up by name.
     """
 
     def __init__(self) -> None:
@@ -176,9 +128,7 @@ class AdvancedCalculator:
 
         At S = 1,024 the exact core is 3.2 times this for Llama-3.1-8B and for Llama-3.1-70B.
         """
-        attention = attention_flops(batch_size, sequence_length, hidden_dimensions)
-        feedforward = feedforward_flops(batch_size, sequence_length, hidden_dimensions, feedforward_dimensions)
-        return num_layers * (attention + feedforward)
+        return prefill_flops(batch_size, sequence_length, hidden_dimensions, feedforward_dimensions, num_layers)
 
     @recorded
     def calculate_model_vram(
@@ -318,11 +268,11 @@ class AdvancedCalculator:
         in_server = [tp for tp in degrees if tp <= SERVER_GPUS]
         for tp in in_server:
             if total / tp <= gpu_vram_gb:
-                return _scaling(total, num_layers, tp, 1)
+                return scaling(total, num_layers, tp, 1)
         for tp in degrees[len(in_server) - 1 :]:
             layers_per_gpu = int(num_layers * gpu_vram_gb * tp / total)
             if layers_per_gpu:
-                return _scaling(total, num_layers, tp, -(-num_layers // layers_per_gpu))
+                return scaling(total, num_layers, tp, -(-num_layers // layers_per_gpu))
         return {
             "recommended_strategy": "does not fit",
             "num_gpus_required": None,
@@ -331,22 +281,105 @@ class AdvancedCalculator:
             "vram_per_gpu_gb": total / degrees[-1] / num_layers,
         }
 
+    @recorded
+    def calculate_prefill_latency(
+        self,
+        batch_size: int,
+        sequence_length: int,
+        hidden_dimensions: int,
+        feedforward_dimensions: int,
+        num_layers: int,
+        gpu_tflops: float,
+        compute_efficiency: float = 1.0,
+        num_gpus: int = 1,
+    ) -> float:
+        """Seconds until the first token: FLOPs of the prompts / (GPUs x TFLOPS x efficiency).
+
+        As simplified as its FLOPs, and at the peak unless an efficiency is given. Leaves out reading weights,
+        collectives, kernel launches, the host and waiting: a lower bound.
+        """
+        flops = prefill_flops(batch_size, sequence_length, hidden_dimensions, feedforward_dimensions, num_layers)
+        return prefill_seconds(flops, gpu_tflops, compute_efficiency, num_gpus)
+
+    @recorded
+    def calculate_token_latency(
+        self,
+        batch_size: int,
+        sequence_length: int,
+        hidden_dimensions: int,
+        feedforward_dimensions: int,
+        num_layers: int,
+        vocab_size: int,
+        precision: str,
+        memory_bandwidth_gb_s: float,
+        bandwidth_efficiency: float = 1.0,
+        num_gpus: int = 1,
+    ) -> float:
+        """Seconds of a decode step of B sequences with S tokens each: (weights + KV cache) / (GPUs x bandwidth).
+
+        The bandwidth is that of one GPU in GB of 10^9 bytes, at its peak unless an efficiency is given. Leaves out
+        compute, which bounds large batches, collectives and the host; the weights are too few and the cache too
+        large as their own methods say.
+        """
+        read = model_gb(hidden_dimensions, feedforward_dimensions, num_layers, vocab_size, precision)
+        read += kv_cache_gb(batch_size, sequence_length, hidden_dimensions, num_layers, precision)
+        return token_seconds(read, memory_bandwidth_gb_s, bandwidth_efficiency, num_gpus)
+
+    @recorded
+    def calculate_completion_latency(
+        self,
+        batch_size: int,
+        sequence_length: int,
+        output_tokens: int,
+        hidden_dimensions: int,
+        feedforward_dimensions: int,
+        num_layers: int,
+        vocab_size: int,
+        precision: str,
+        gpu_tflops: float,
+        memory_bandwidth_gb_s: float,
+        compute_efficiency: float = 1.0,
+        bandwidth_efficiency: float = 1.0,
+        num_gpus: int = 1,
+    ) -> float:
+        """Seconds of a batch from prompt to last token: prefill + output tokens x decode step at the mean context.
+
+        The mean context is S + output / 2. One batch that starts and ends together: no arrivals, no queue.
+        """
+        return completion_seconds(
+            batch_size, sequence_length, output_tokens, hidden_dimensions, feedforward_dimensions, num_layers,
+            vocab_size, precision, gpu_tflops, memory_bandwidth_gb_s, compute_efficiency, bandwidth_efficiency,
+            num_gpus,
+        )  # fmt: skip
+
+    @recorded
+    def estimate_inference_throughput(
+        self,
+        batch_size: int,
+        sequence_length: int,
+        output_tokens: int,
+        hidden_dimensions: int,
+        feedforward_dimensions: int,
+        num_layers: int,
+        vocab_size: int,
+        precision: str,
+        gpu_tflops: float,
+        memory_bandwidth_gb_s: float,
+        compute_efficiency: float = 1.0,
+        bandwidth_efficiency: float = 1.0,
+        num_gpus: int = 1,
+    ) -> float:
+        """Output tokens per second of one batch: B x output tokens / completion latency.
+
+        What the latency leaves out makes this too high; docs/metrics_calculation.md says by how much.
+        """
+        seconds = completion_seconds(
+            batch_size, sequence_length, output_tokens, hidden_dimensions, feedforward_dimensions, num_layers,
+            vocab_size, precision, gpu_tflops, memory_bandwidth_gb_s, compute_efficiency, bandwidth_efficiency,
+            num_gpus,
+        )  # fmt: skip
+        return batch_size * output_tokens / seconds
+
     def get_history(self) -> list[dict[str, Any]]:
         """The calculations of this instance, oldest first: `method`, `arguments` and `result` of each."""
         return copy.deepcopy(self._history)
-
-
-def _scaling(total_gb: float, num_layers: int, tp: int, stages: int) -> dict[str, Any]:
-    strategy = {
-        (False, False): "single GPU",
-        (True, False): "tensor parallel",
-        (False, True): "pipeline parallel",
-        (True, True): "tensor and pipeline parallel",
-    }[tp > 1, stages > 1]
-    return {
-        "recommended_strategy": strategy,
-        "num_gpus_required": tp * stages,
-        "tensor_parallel": tp,
-        "pipeline_parallel": stages,
-        "vram_per_gpu_gb": total_gb / tp * -(-num_layers // stages) / num_layers,
-    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from math import exp
 
 from app.calculations.accelerator import Gpu
+from app.calculations.architecture import Model
 from app.calculations.engine import Engine
 from app.calculations.formats import Formats
 
@@ -54,20 +55,22 @@ NAMES = tuple(field.name for field in fields(Coefficients))
 EXPECTED = Coefficients()
 
 
-def levels(engine: Engine, gpu: Gpu, formats: Formats) -> tuple[tuple[str, str], ...]:
-    """The levels that an engine on a GPU belongs to, general first; each may move a coefficient.
+def levels(engine: Engine, gpu: Gpu, formats: Formats, model: Model) -> tuple[tuple[str, str], ...]:
+    """The levels that a model of an engine on a GPU belongs to, general first; each may move a coefficient.
 
     An engine or a GPU that was never measured has only the general ones, and so keeps what is expected of its kind.
     """
-    stored = formats.weights.name
+    stored, kind = formats.weights.name, "mixture" if model.is_mixture_of_experts else "dense"
     return (
         ("all", ""),
         ("vendor", gpu.vendor),
         ("generation", gpu.architecture),
+        ("gpu", gpu.slug),
         ("family", engine.family),
         ("engine", engine.name),
         ("family on generation", f"{engine.family} {gpu.architecture}"),
         ("engine on gpu", f"{engine.name} {gpu.slug}"),
+        ("engine and kind", f"{engine.name} {kind}"),
         ("family and format", f"{engine.family} {stored}"),
     )
 
@@ -80,10 +83,10 @@ class Efficiency:
     #: Name of the calibration, shown beside what it is used for.
     name: str = ""
 
-    def coefficients(self, engine: Engine, gpu: Gpu, formats: Formats) -> Coefficients:
+    def coefficients(self, engine: Engine, gpu: Gpu, formats: Formats, model: Model) -> Coefficients:
         """What is expected, times the deviation of every level that was measured."""
         sums = dict.fromkeys(NAMES, 0.0)
-        for level in levels(engine, gpu, formats):
+        for level in levels(engine, gpu, formats, model):
             for coefficient, deviation in self.deviations.get(level, {}).items():
                 sums[coefficient] += deviation
         return Coefficients(**{name: getattr(EXPECTED, name) * exp(total) for name, total in sums.items()})

@@ -171,7 +171,7 @@ def machine(scenario: ServingScenario, formats: Formats) -> Machine:
     generations = hardware.generations
     pcie = f"{gpu.architecture} pcie" if gpu.domain_gpus == 1 else gpu.architecture
     names = generations.get(pcie) or generations.get(gpu.architecture) or generations["other"]
-    found = scenario.efficiency.coefficients(engine, gpu, formats)
+    found = scenario.efficiency.coefficients(engine, gpu, formats, scenario.model)
     if scenario.shows_host:
         found = found.with_hidden_host_work
     if scenario.step_overhead_ms is not None:
@@ -206,6 +206,7 @@ def workload(scenario: ServingScenario) -> Workload:
         request_rate=scenario.request_rate,
         beam_width=scenario.beam_width,
         waves=scenario.waves or inf,
+        run_requests=scenario.run_requests,
         length_spread=scenario.length_spread,
         prefix_hit_rate=scenario.prefix_hit_rate,
         padded_spread=scenario.padded_spread,
@@ -290,7 +291,7 @@ def of_layout(scenario: ServingScenario, layout: Layout) -> LayoutEstimate:
     plan = memory_plan(scenario, layout, formats)
     resident = sequences_per_replica(scenario, plan)
     load = plan.worst(resident, held_tokens(scenario, resident))
-    return LayoutEstimate(
+    found = LayoutEstimate(
         scenario=scenario,
         formats=formats,
         layout=layout,
@@ -299,6 +300,17 @@ def of_layout(scenario: ServingScenario, layout: Layout) -> LayoutEstimate:
         resident=resident * layout.dp,
         prefill=prefill_pool(scenario, layout, formats) if scenario.prefill_gpus else None,
     )
+    return holding_arrivals(found) if scenario.arrival == "open" else found
+
+
+def holding_arrivals(found: LayoutEstimate) -> LayoutEstimate:
+    """The same with the cache of as many requests as run at once 99 % of the time; all places where too many arrive."""
+    speed, replicas = found.speed, found.layout.dp
+    running = 1
+    if speed is not None:
+        running = speed.arrivals.found.p99_running if speed.arrivals else -(-speed.running // replicas)
+    load = found.plan.worst(running, held_tokens(found.scenario, running))
+    return replace(found, load=load, resident=running * replicas)
 
 
 def prefill_layout(scenario: ServingScenario, layout: Layout) -> Layout:

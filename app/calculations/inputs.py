@@ -13,9 +13,10 @@ from app.calculations.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """One question to the user. `kind` is "integer", "number", "choice", "flag" or "name".
+    """One question to the user. `kind` is "integer", "number", "choice", "flag", "text" or "name".
 
-    A "name" is looked up in the catalogue named by `catalogue` ("models", "gpus", "engines", "grids", "calibrations").
+    "text" is taken as it is. A "name" is looked up in the catalogue named by `catalogue` ("models", "gpus", "engines",
+    "grids", "calibrations").
     `words` are accepted beside a number ("auto", "saturated"). A default of None means automatic.
     """
 
@@ -47,6 +48,8 @@ class Input:
             return "true or false"
         if self.kind == "name":
             return f"a name of the {self.catalogue} list{', or custom' if self.may_be_custom else ''}"
+        if self.kind == "text":
+            return "text of up to 200 characters"
         number = "a whole number" if self.kind == "integer" else "a number"
         limits = f"{number} from {self.minimum:,} to {self.maximum:,}"
         if self.unit:

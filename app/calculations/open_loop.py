@@ -101,6 +101,12 @@ class State:
     ttft_seconds: float
     token_seconds: float
 
+    @property
+    def p99_running(self) -> int:
+        """So many decode at once or fewer, 99 % of the time; at least one, at most all places."""
+        found = int(self.numbers[np.searchsorted(np.cumsum(self.chances), SHARES[-1])])
+        return min(max(found, 1), self.places)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:

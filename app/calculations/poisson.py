@@ -55,7 +55,8 @@ def poisson(
 ) -> Serving | None:
     """Poisson arrivals; where more come than can be served the queue grows without end and latencies are infinite."""
     replicas = plan.layout.dp
-    most = saturate(plan, machine, workload, switches, scheduler)
+    slots = min(slots, -(-workload.run_requests // replicas)) if workload.run_requests else slots
+    most = saturate(plan, machine, workload, replace(switches, max_sequences=slots), scheduler)
     if most is None:
         return None
     found = open_loop.arrivals(
@@ -69,7 +70,8 @@ def poisson(
         variation=uniform_variation(workload.length_spread),
     )
     if found is None:
-        return replace(most, ttft_seconds=inf, steady_ttft_seconds=inf, e2e_seconds=inf)
+        served = counted(workload.run_requests, most.requests_per_second, float(most.latency.cycle) / 2)
+        return replace(most, ttft_seconds=inf, steady_ttft_seconds=inf, e2e_seconds=inf, requests_per_second=served)
     state = found.found
     steps_of = step_plan(plan, workload, switches, min(slots, max(1, round(state.running))), 1.0)
     prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
@@ -86,7 +88,7 @@ def poisson(
         steady_ttft_seconds=found.ttft.p50,
         tpot_seconds=tpot,
         e2e_seconds=cycle,
-        requests_per_second=state.rate * replicas,
+        requests_per_second=counted(workload.run_requests, state.rate * replicas, cycle),
         median_step_seconds=float(median_step(steps, state.running, workload.output_steps)),
         prefill_share=state.share,
         steps=steps,
@@ -101,6 +103,11 @@ def poisson(
         ),
         arrivals=found,
     )
+
+
+def counted(requests: int | None, rate: float, draining_seconds: float) -> float:
+    """Requests per second as a benchmark of so many counts them: until the last one has its last token."""
+    return rate if requests is None else requests / (requests / rate + draining_seconds)
 
 
 def uniform_variation(length_spread: float) -> float:

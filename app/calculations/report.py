@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from app.calculations import cost
@@ -74,7 +75,7 @@ def results(found: Estimate) -> dict[str, Any]:
         "max_context_tokens": best.max_context_tokens,
         "kv_cache_tokens": kv_cache_tokens(best),
         "batch": {
-            "requested": "saturated" if scenario.concurrency is None else scenario.concurrency,
+            "requested": requested(best),
             "running": best.speed.running if best.speed else 0,
         },
         "calibration": scenario.efficiency.name,
@@ -89,6 +90,13 @@ def results(found: Estimate) -> dict[str, Any]:
         "remedies": [] if best.fits else list(remedies(best)),
         "warnings": list(warnings(found)),
     }
+
+
+def requested(best: LayoutEstimate) -> int | str:
+    """Requests in flight that were asked for; under arrivals those that run 99 % of the time."""
+    if best.scenario.arrival == "open":
+        return best.resident
+    return "saturated" if best.scenario.concurrency is None else best.scenario.concurrency
 
 
 def weight_bytes(best: LayoutEstimate) -> float:
@@ -216,7 +224,7 @@ def speed_results(best: LayoutEstimate) -> dict[str, Any]:
             joules = joules_per_token(watts, best.num_gpus, outputs)
     inputs = None if requests is None else requests * scenario.input_tokens
     spreads = spreads_of(best)
-    throughput, tpot_spread = spreads["throughput"], spreads["tpot"]
+    throughput, tpot_spread = served_spread(best, spreads["throughput"]), spreads["tpot"]
     return {
         "ttft_ms": quantity(ttft, spreads["ttft"]),
         "tpot_ms": quantity(tpot, tpot_spread),
@@ -228,6 +236,20 @@ def speed_results(best: LayoutEstimate) -> dict[str, Any]:
         "energy_j_per_token": quantity(joules, spreads["energy"]),
         "power_w_per_gpu": quantity(watts, spreads["power"]),
     }
+
+
+#: Share by which the requests that a run of some minutes counts differ from its rate: arrivals are random.
+CHANCE = 0.03
+
+
+def served_spread(best: LayoutEstimate, found: Spread | None) -> Spread | None:
+    """The spread of throughput; arrivals bound it: not more is served than comes, and less only where less can be."""
+    rate, most = best.scenario.request_rate, best.max_requests_per_second
+    if found is None or best.scenario.arrival != "open" or not rate or not most:
+        return found
+    served = min(rate, most)
+    low, high = (min(rate, most * share) / served for share in (found.low, found.high))
+    return replace(found, low=low * (1 - CHANCE), high=high * (1 + CHANCE))
 
 
 PERCENTILES = ("p50", "p90", "p99")
@@ -295,7 +317,7 @@ def cost_results(best: LayoutEstimate) -> dict[str, Any]:
     """Dollars; null where no price is known. Each basis charges all cost to that kind of token."""
     price, speed, scenario = best.price_usd_per_gpu_hour, best.speed, best.scenario
     hourly = None if price is None else cost.usd_per_hour(price, best.num_gpus)
-    throughput = spreads_of(best)["throughput"]
+    throughput = served_spread(best, spreads_of(best)["throughput"])
     per_token = throughput.inverse() if throughput else None
 
     def per_million(tokens_per_request: int) -> float | None:

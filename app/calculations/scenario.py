@@ -226,6 +226,10 @@ class ServingInputs:
     waves: Any = declared(
         group="engine", kind="number", label="Waves of a finite run", minimum=1, maximum=1e9, unit="waves",
         placeholder="steady server", help="Requests per slot of a benchmark: its first wave starts all at once.")
+    run_requests: Any = declared(
+        group="engine", kind="integer", label="Requests of a finite run", minimum=1, maximum=1_000_000_000,
+        unit="requests", placeholder="steady server",
+        help="Of a benchmark at an arrival rate: throughput is counted from the first arrival to the last token.")
     engine: Any = declared(
         group="engine", kind="name", catalogue="engines", label="Engine", default="vllm",
         help="The serving software; sets overheads and memory rules.")
@@ -335,6 +339,7 @@ class ServingScenario:
     length_spread: float = 1.0
     prompt_spread: float = 0.0
     waves: float | None = None
+    run_requests: int | None = None
     #: Facts of a measured run: dummy weights send every token to the same experts; it ran, so it fitted.
     collapsed_routing: bool = False
     seen_to_run: bool = False

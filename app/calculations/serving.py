@@ -48,6 +48,8 @@ class Workload:
     #: Sequences that are generated for each request, from one prompt.
     beam_width: int = 1
     waves: float = inf
+    #: Requests of a finite run under arrivals; None: a steady server.
+    run_requests: int | None = None
     length_spread: float = 1.0
     prefix_hit_rate: float = 0.0
     padded_spread: float = 0.0

@@ -550,7 +550,14 @@ def open_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
                 best, f"min(d_n / (1 - rho) + rate * served * p_n / (1 - rho) / {later}, S / most / {later})"
             ),
         )
-    yield from ends(best, speed, "rate * replicas" if layout.dp > 1 else "rate")
+    rate = "rate * replicas" if layout.dp > 1 else "rate"
+    yield from ends(best, speed, finite(best, rate, "e2e"))
+
+
+def finite(best: LayoutEstimate, rate: str, draining: str) -> str:
+    """The requests per second that a run counts: of a finite one until its last token."""
+    count = best.scenario.run_requests
+    return rate if count is None else f"{count} / ({count} / ({rate}) + {draining})"
 
 
 def waits_beside_decoding(at: State, paused: bool) -> Iterator[Line]:
@@ -608,7 +615,7 @@ def overload(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
     yield Line(symbol="arrivals", meaning="Arrivals at a replica: more, so they queue up", value=arrivals, unit="per s")
     if speed.tpot_seconds is not None:
         yield Line(symbol="TPOT", meaning="Time per output token", value=speed.tpot_seconds)
-    yield from outputs(best, speed, "rate * replicas")
+    yield from outputs(best, speed, finite(best, "rate * replicas", "cycle / 2"))
 
 
 def throughput(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator[Line]:

@@ -192,7 +192,7 @@ def compiled(row: Row, kept: dict[str, Any]) -> Compiled | None:
         gpu=scenario.gpu.slug,
         model=scenario.model.name,
         stands_in=run.protocol.stands_in,
-        levels=levels(scenario.engine, scenario.gpu, best.formats),
+        levels=levels(scenario.engine, scenario.gpu, best.formats, scenario.model),
         terms=terms,
         scaled=scaled,
         step=belongs,

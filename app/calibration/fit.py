@@ -30,12 +30,16 @@ PRIOR: Mapping[str, tuple[float, float]] = {
     "all": (0.3, 1.0),
     "vendor": (0.4, 0.3),
     "generation": (0.2, 0.1),
+    "gpu": (0.2, 0.1),
     "family": (0.3, 1.2),
     "engine": (0.2, 0.7),
     "family on generation": (0.15, 0.1),
     "engine on gpu": (0.15, 0.15),
+    "engine and kind": (0.3, 0.3),
     "family and format": (0.2, 0.2),
 }
+#: Factor by which a level may at most move a coefficient, up or down: kernels and network, host times.
+MOST = (5.0, 100.0)
 HOST = frozenset({"step_seconds", "sequence_seconds", "layer_seconds", "request_seconds"})
 #: Logarithmic step of the derivatives, and the longest step of one round.
 DELTA, LONGEST = 1e-3, 0.7
@@ -114,6 +118,7 @@ class Equations:
         place = {level: position for position, level in enumerate(self.names)}
         self.belongs = np.array([[place[level] for level in row.levels] for row in rows])
         self.spread = np.array([[PRIOR[level][name in HOST] for name in NAMES] for level, _ in self.names]).ravel()
+        self.most = np.tile(np.log([MOST[name in HOST] for name in NAMES]), len(self.names))
         self.weight = weights(rows) / NOISE**2
 
     def flat(self, deviations: Deviations) -> Any:
@@ -154,7 +159,7 @@ def fit(table: Table, expected: Deviations | None = None, rounds: int = ROUNDS) 
         left = errors(table, coefficients)
         slope = derivatives(table, coefficients, left)
         change = equations.change(*equations.sums(left, slope, np.arange(len(rows))), found - centre)
-        found = found + change
+        found = np.clip(found + change, -equations.most, equations.most)
         if np.abs(change).max() < SETTLED:
             break
     return Fitted(
@@ -172,11 +177,14 @@ LEAST_DEVIATION = 0.005
 
 
 def write(path: Path, fitted: Fitted) -> None:
-    """The deviations as CSV with the columns of the catalogue; `factor` is what the level multiplies by."""
+    """The deviations as CSV with the columns of the catalogue; `factor` is what the level multiplies by, within `low`
+    and `high`."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(EFFICIENCY_COLUMNS)
         for level, line in sorted(fitted.deviations.items()):
             for name, deviation in line.items():
                 if abs(deviation) >= LEAST_DEVIATION:
-                    writer.writerow([*level, name, f"{deviation:.4f}", f"{np.exp(deviation):.3f}", fitted.rows[level]])
+                    most = MOST[name in HOST]
+                    numbers = (f"{deviation:.4f}", f"{np.exp(deviation):.3f}", "factor", f"{1 / most:g}", f"{most:g}")
+                    writer.writerow([*level, name, *numbers, fitted.rows[level]])

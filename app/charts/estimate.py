@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app import formatting
@@ -34,11 +34,17 @@ BOUNDS = (("compute", "Compute"), ("memory", "Memory"), ("network", "Network"), 
 
 
 def memory_figure(results: Mapping[str, Any]) -> Figure:
-    """One stacked bar: what the most loaded GPU holds, what is left, and the capacity as a line across."""
+    """What the most loaded GPU holds, what is left, and the capacity as a line across."""
     memory = results["memory_bytes_per_gpu"]
-    total, capacity, device = memory["total"], memory["capacity"], memory["device"]
+    return capacity_bar(memory, MEMORY_PARTS, memory["device"])
+
+
+def capacity_bar(memory: Mapping[str, float], parts: Sequence[tuple[str, str, str]], device: float) -> Figure:
+    """One stacked bar of `parts` (key, name, colour) that ends at the GPU's memory; `memory` holds their bytes, the
+    total and the capacity."""
+    total, capacity = memory["total"], memory["capacity"]
     reach = max(total, device) * 1.02
-    bars = [_segment(name, memory[key], shade) for key, name, shade in MEMORY_PARTS]
+    bars = [_segment(name, memory[key], shade) for key, name, shade in parts]
     if total < capacity:
         bars.append(_segment("Free", capacity - total, "free"))
     if max(total, capacity) < device:

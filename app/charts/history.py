@@ -113,7 +113,7 @@ def points_figure(points: Sequence[Point]) -> Figure:
                 "mode": "markers",
                 "x": [one.ttft_ms for one in drawn],
                 "y": [one.tokens_per_s for one in drawn],
-                "text": [escaped(f"{one.model} on {one.num_gpus or '?'} × {one.gpu_name}") for one in drawn],
+                "text": [escaped(f"{one.model} on {one.num_gpus or '?'} \u00d7 {one.gpu_name}") for one in drawn],
                 "marker": {"color": colour("accent"), "size": 6, "opacity": 0.6},
                 "hovertemplate": "%{text}<br>TTFT %{x:,.3s} ms, %{y:,.3s} tokens/s<extra></extra>",
             }

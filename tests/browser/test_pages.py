@@ -100,8 +100,8 @@ def test_the_summary_of_mistakes_has_the_focus_and_leads_to_a_folded_field(open_
     expect(summary).to_be_focused()
     page.locator("#group-layout summary").click()
     summary.get_by_role("link").click()
-    expect(page.get_by_label("Tensor parallel")).to_be_focused()
-    expect(page.get_by_label("Tensor parallel")).to_be_visible()
+    expect(page.get_by_label("Tensor parallel", exact=True)).to_be_focused()
+    expect(page.get_by_label("Tensor parallel", exact=True)).to_be_visible()
 
 
 def test_the_theme_follows_the_switch_and_is_kept(open_page: Open) -> None:

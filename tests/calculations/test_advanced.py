@@ -10,12 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import catalog
-from app.calculations.advanced import BYTES_PER_GB, AdvancedCalculator
+from app.calculations.advanced import AdvancedCalculator
 from app.calculations.errors import InvalidInput
+from app.calculations.estimate import estimate
 from app.calculations.formats import Formats, resolve
 from app.calculations.memory import activation_bytes
 from app.calculations.operators import Pass, flops_by_component
 from app.calculations.parallelism import Layout
+from app.calculations.report import results
+from app.calculations.textbook import BYTES_PER_GB
+from app.config import PROJECT
+from app.scenarios import serving_scenario
 
 B, S, H, F, L, V = 2, 1024, 4096, 14336, 32, 128_256
 
@@ -27,6 +32,10 @@ OVERHEADS = {
     "activations_overhead": 1.1,
     "system_overhead": 1.05,
 }
+COMPLETION = [
+    *BATCH, "output_tokens", *SHAPE, "gpu_tflops", "memory_bandwidth_gb_s", "compute_efficiency",
+    "bandwidth_efficiency", "num_gpus",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -46,13 +55,25 @@ def calculator() -> AdvancedCalculator:
         ("calculate_total_vram", [*BATCH, *SHAPE, *OVERHEADS]),
         ("determine_model_scaling", ["gpu_vram_gb", *BATCH, *SHAPE, *OVERHEADS]),
         ("get_history", []),
+        ("calculate_prefill_latency", [*BATCH, *SHAPE[:3], "gpu_tflops", "compute_efficiency", "num_gpus"]),
+        (
+            "calculate_token_latency",
+            [*BATCH, *SHAPE, "memory_bandwidth_gb_s", "bandwidth_efficiency", "num_gpus"],
+        ),
+        ("calculate_completion_latency", COMPLETION),
+        ("estimate_inference_throughput", COMPLETION),
+        ("get_available_models", []),
+        ("get_model_config", ["model_name"]),
+        ("get_available_gpus", []),
+        ("get_gpu_config", ["gpu_name"]),
     ],
 )
 def test_methods_have_the_documented_arguments(method: str, parameters: list[str]) -> None:
     signature = inspect.signature(getattr(AdvancedCalculator, method))
     assert list(signature.parameters)[1:] == parameters
     defaults = {n: p.default for n, p in signature.parameters.items() if p.default is not p.empty}
-    assert defaults == {n: OVERHEADS.get(n, 1.0) for n in parameters if n.endswith(("overhead", "overhead_factor"))}
+    optional = ("overhead", "overhead_factor", "efficiency", "num_gpus")
+    assert defaults == {n: OVERHEADS.get(n, 1.0) for n in parameters if n.endswith(optional)}
 
 
 def test_attention(calculator: AdvancedCalculator) -> None:
@@ -277,3 +298,154 @@ def test_activations_are_that_much_above_the_working_set(
     )
     assert round(working_set / BYTES_PER_GB, 1) == exact
     assert f"{exact} " in str(AdvancedCalculator.calculate_activations_vram.__doc__)
+
+
+# --- latency and throughput, by hand
+
+
+def test_prefill_is_flops_over_tflops(calculator: AdvancedCalculator) -> None:
+    flops = calculator.calculate_flops_prefill(B, S, H, F, L)
+    assert calculator.calculate_prefill_latency(B, S, H, F, L, 989.0) == flops / 989e12
+    assert calculator.calculate_prefill_latency(B, S, H, F, L, 989.0, 0.5, num_gpus=2) == pytest.approx(flops / 989e12)
+
+
+def test_a_decode_step_is_weights_and_cache_over_bandwidth(calculator: AdvancedCalculator) -> None:
+    read = (L * (4 * H**2 + 2 * H * F) + V * H + 2 * B * S * H * L) * 2
+    found = calculator.calculate_token_latency(B, S, H, F, L, V, "bf16", 3350.0)
+    assert found == pytest.approx(read / 3.35e12, rel=1e-12)
+    assert calculator.calculate_token_latency(B, S, H, F, L, V, "bf16", 3350.0, 0.5, 2) == pytest.approx(found)
+
+
+def test_a_completion_is_a_prefill_and_steps_at_the_mean_context(calculator: AdvancedCalculator) -> None:
+    prefill = calculator.calculate_prefill_latency(B, S, H, F, L, 989.0)
+    step = calculator.calculate_token_latency(B, S + 50, H, F, L, V, "bf16", 3350.0)
+    arguments = (B, S, 100, H, F, L, V, "bf16", 989.0, 3350.0)
+    assert calculator.calculate_completion_latency(*arguments) == pytest.approx(prefill + 100 * step, rel=1e-12)
+    assert calculator.estimate_inference_throughput(*arguments) == pytest.approx(B * 100 / (prefill + 100 * step))
+    with pytest.raises(InvalidInput) as caught:
+        calculator.estimate_inference_throughput(*arguments, compute_efficiency=0)
+    assert caught.value.field == "compute_efficiency"
+
+
+# --- lookups
+
+
+def test_models_and_accelerators_are_looked_up_under_the_names_of_the_formulas(calculator: AdvancedCalculator) -> None:
+    shape = calculator.get_model_config("llama-3.1-8b")
+    assert [shape[name] for name in SHAPE[:4]] == [4096, 14336, 32, 128_256]
+    assert (shape["total_params"], shape["kv_bytes_per_token_bf16"]) == (8_030_261_248, 131_072)
+    gpu = calculator.get_gpu_config("H100")
+    assert (gpu["gpu"], gpu["memory_bandwidth_gb_s"], gpu["tflops"]["bf16"]) == ("h100-sxm", 3350.0, 989.4)
+    assert shape["model"] in calculator.get_available_models()
+    assert gpu["gpu"] in calculator.get_available_gpus()
+    models = calculator.get_available_models()
+    without = [name for name in models if not calculator.get_model_config(name)["feedforward_dimensions"]]
+    assert without and all("mamba" in name.lower() for name in without), "Mamba is the one without an MLP"
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "field"),
+    [
+        ("get_model_config", ["llama-9"], "model_name"),
+        ("get_gpu_config", ["h1000"], "gpu_name"),
+        ("analyze_model_on_gpu", ["llama-3.1-8b", "h100", 1, 1024, 256, "fp12"], "precision"),
+        ("analyze_model_on_gpu", ["llama-3.1-8b", "h100", 0], "concurrency"),
+    ],
+)
+def test_what_is_not_known_is_refused_by_its_name(
+    calculator: AdvancedCalculator, method: str, arguments: list[object], field: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        getattr(calculator, method)(*arguments)
+    assert caught.value.field == field
+
+
+def test_an_analysis_is_the_exact_core_beside_the_textbook(calculator: AdvancedCalculator) -> None:
+    found = calculator.analyze_model_on_gpu("llama-3.1-70b", "h100-sxm", batch_size=8, num_gpus=4)
+    raw = {"model": "llama-3.1-70b", "gpu": "h100-sxm", "num_gpus": 4, "concurrency": 8, "arrival": "static"}
+    exact = results(estimate(serving_scenario(raw | {"weight_precision": "bf16"})[0]))
+    for name in ("fits", "verdict", "ttft_ms", "tpot_ms", "output_tokens_per_s", "memory_bytes_per_gpu"):
+        assert found["exact"][name] == exact[name], name
+    shape = calculator.get_model_config("llama-3.1-70b")
+    arguments = (8, 1024, 256, *(shape[name] for name in SHAPE[:4]), "bf16", 989.4, 3350.0)
+    seconds = calculator.calculate_completion_latency(*arguments, num_gpus=4)
+    assert found["simplified"]["e2e_latency_ms"] == pytest.approx(1000 * seconds)
+
+
+def test_every_accelerator_has_a_textbook_answer(calculator: AdvancedCalculator) -> None:
+    for name in calculator.get_available_gpus():
+        found = calculator.analyze_model_on_gpu("llama-3.1-8b", name)
+        assert 0 < found["simplified"]["tpot_ms"] < math.inf, name
+
+
+def test_recommendations_fit_and_are_the_cheapest_first(calculator: AdvancedCalculator) -> None:
+    found = calculator.get_recommended_gpus_for_model("llama-3.1-70b", batch_size=8, precision="fp8", max_gpus=2)
+    prices = [one["usd_per_hour"] for one in found if one["usd_per_hour"] is not None]
+    assert len(prices) > 3 and prices == sorted(prices)
+    assert all(one["num_gpus"] <= 2 for one in found)
+    cheapest = found[0]
+    analysis = calculator.analyze_model_on_gpu("llama-3.1-70b", cheapest["gpu"], 8, precision="fp8")
+    assert analysis["exact"]["fits"] and analysis["exact"]["num_gpus"] == cheapest["num_gpus"]
+    assert not {"rtx-4090", "t4"} & {one["gpu"] for one in found}
+
+
+# --- docs/metrics_calculation.md: the textbook beside the exact core
+
+
+def compared_in_the_docs() -> list[tuple[str, str, str, str]]:
+    text = (PROJECT / "docs" / "metrics_calculation.md").read_text(encoding="utf-8")
+    table = text.split("## The textbook's formulas beside the exact ones")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
+    return [(name.strip("`"), formula, small, large) for name, formula, small, large, _ in rows[2:]]
+
+
+def ratios(model: str, num_gpus: int) -> dict[str, float]:
+    """Textbook over exact for a batch of 16, a prompt of 1,024 and 256 output tokens, bf16, on H100 SXM."""
+    calculator, batch, prompt, output = AdvancedCalculator(), 16, 1024, 256
+    analysis = calculator.analyze_model_on_gpu(model, "h100-sxm", batch, prompt, output, num_gpus=num_gpus)
+    raw = {"model": model, "gpu": "h100-sxm", "num_gpus": num_gpus, "concurrency": batch, "arrival": "static"}
+    exact = results(estimate(serving_scenario(raw)[0]))
+    shape = calculator.get_model_config(model)
+    hidden, width, layers, vocab = (shape[name] for name in SHAPE[:4])
+    flops, memory = exact["flops"]["prefill"], exact["memory_bytes_per_gpu"]
+    gigabytes = {name: num_gpus * size / BYTES_PER_GB for name, size in memory.items()}
+    attention = flops["attention_projections"] + flops["attention_scores"]
+    simplified = analysis["simplified"]
+    held = prompt + output
+    return {
+        "calculate_flops_attention": layers * calculator.calculate_flops_attention(1, prompt, hidden) / attention,
+        "calculate_flops_feedforward": (
+            layers * calculator.calculate_flops_feedforward(1, prompt, hidden, width) / flops["feed_forward"]
+        ),
+        "calculate_flops_prefill": (
+            calculator.calculate_flops_prefill(1, prompt, hidden, width, layers) / (attention + flops["feed_forward"])
+        ),
+        "calculate_model_vram": (
+            calculator.calculate_model_vram(hidden, width, layers, vocab, "bf16")
+            * BYTES_PER_GB
+            / exact["model"]["weight_bytes"]
+        ),
+        "calculate_kv_cache_vram": (
+            calculator.calculate_kv_cache_vram(1, 1, hidden, layers, "bf16")
+            * BYTES_PER_GB
+            / exact["model"]["kv_bytes_per_token"]
+        ),
+        "calculate_activations_vram": (
+            calculator.calculate_activations_vram(batch, held, hidden, layers, "bf16") / gigabytes["activations"]
+        ),
+        "calculate_total_vram": simplified["total_vram_gb"] / gigabytes["total"],
+        "calculate_prefill_latency": simplified["ttft_ms"] / exact["ttft_ms"]["value"],
+        "calculate_token_latency": simplified["tpot_ms"] / exact["tpot_ms"]["value"],
+        "calculate_completion_latency": simplified["e2e_latency_ms"] / exact["e2e_latency_ms"]["value"],
+        "estimate_inference_throughput": (simplified["output_tokens_per_s"] / exact["output_tokens_per_s"]["value"]),
+    }
+
+
+def test_the_table_of_the_docs_is_true() -> None:
+    rows = compared_in_the_docs()
+    small, large = ratios("llama-3.1-8b", 1), ratios("llama-3.1-70b", 4)
+    assert [name for name, *_ in rows] == list(small)
+    for name, _, first, second in rows:
+        within = 0.1 if name.endswith(("latency", "throughput")) else 0.01  # Speeds change with the calibration.
+        assert float(first) == pytest.approx(small[name], rel=within), name
+        assert float(second) == pytest.approx(large[name], rel=within), name

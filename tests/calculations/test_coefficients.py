@@ -11,11 +11,11 @@ from app.calculations.estimate import formats_of, machine
 from tests.calculations.worlds import scenario
 
 VLLM, H100 = catalog.engine("vllm"), catalog.gpu("h100-sxm")
-FORMATS = formats_of(scenario())
+FORMATS, DENSE = formats_of(scenario()), catalog.model("meta-llama/Llama-3.1-8B-Instruct")
 
 
 def test_without_measurements_all_is_as_expected():
-    assert Efficiency().coefficients(VLLM, H100, FORMATS) == EXPECTED == Coefficients()
+    assert Efficiency().coefficients(VLLM, H100, FORMATS, DENSE) == EXPECTED == Coefficients()
 
 
 def test_levels_add_as_logarithms():
@@ -25,7 +25,7 @@ def test_levels_add_as_logarithms():
             ("engine", "vllm"): {"matrix_compute": log(1.5), "request_seconds": log(3)},
             ("engine on gpu", "vllm h100-sxm"): {"matrix_compute": log(0.5)},
         }
-    ).coefficients(VLLM, H100, FORMATS)
+    ).coefficients(VLLM, H100, FORMATS, DENSE)
     assert found.matrix_compute == pytest.approx(2 * 1.5 * 0.5)
     assert found.request_seconds == pytest.approx(3 * EXPECTED.request_seconds)
     touched = ("matrix_compute", "request_seconds")
@@ -38,7 +38,8 @@ def test_levels_add_as_logarithms():
 )
 def test_what_was_measured_elsewhere_moves_nothing(level, key):
     assert (
-        Efficiency(deviations={(level, key): dict.fromkeys(NAMES, 1.0)}).coefficients(VLLM, H100, FORMATS) == EXPECTED
+        Efficiency(deviations={(level, key): dict.fromkeys(NAMES, 1.0)}).coefficients(VLLM, H100, FORMATS, DENSE)
+        == EXPECTED
     )
 
 
@@ -50,13 +51,14 @@ def test_an_unseen_engine_on_an_unseen_gpu_keeps_the_general_levels():
     }
     engine = dataclasses.replace(VLLM, name="unseen", family="unseen")
     gpu = dataclasses.replace(H100, slug="unseen", architecture="unseen", vendor="unseen")
-    assert Efficiency(deviations=deviations).coefficients(engine, gpu, FORMATS).launch == pytest.approx(2)
+    assert Efficiency(deviations=deviations).coefficients(engine, gpu, FORMATS, DENSE).launch == pytest.approx(2)
 
 
 def test_levels_go_from_all_to_the_engine_on_the_gpu_each_once():
-    found = levels(VLLM, H100, FORMATS)
+    found = levels(VLLM, H100, FORMATS, DENSE)
     assert found[0] == ("all", "") and ("engine on gpu", "vllm h100-sxm") in found
-    assert ("family and format", "vllm bf16") in found
+    assert ("family and format", "vllm bf16") in found and ("engine and kind", "vllm dense") in found
+    assert ("engine and kind", "vllm mixture") in levels(VLLM, H100, FORMATS, catalog.model("Qwen/Qwen3-30B-A3B"))
     assert len(found) == len({level for level, _ in found})
 
 
@@ -69,6 +71,6 @@ def test_what_is_set_by_hand_replaces_the_calibration():
 
 
 def test_the_shipped_calibration_names_known_coefficients_and_levels():
-    known = {level for level, _ in levels(VLLM, H100, FORMATS)}
+    known = {level for level, _ in levels(VLLM, H100, FORMATS, DENSE)}
     for (level, _), deviations in catalog.efficiency().deviations.items():
         assert level in known and set(deviations) <= set(NAMES)

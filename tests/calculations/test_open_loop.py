@@ -12,6 +12,7 @@ import pytest
 from app.calculations import estimate, results
 from app.calculations.open_loop import Curve, arrivals, lattice, poisson, running_chances
 from app.calculations.queueing import Scheduler, Steps, closed_loop
+from app.scenarios import serving_scenario
 from tests.calculations.simulation import simulate
 from tests.calculations.worlds import scenario
 
@@ -183,3 +184,28 @@ def test_too_many_arrivals_are_an_answer_with_no_latency():
     assert found["ttft_ms"]["value"] is None and found["ttft_ms_p99"]["value"] is None
     assert found["requests_per_s"]["value"] == found["max_requests_per_s"]["value"] and found["utilization"] > 1
     assert any("grows without end" in text for text in found["warnings"])
+
+
+def test_memory_holds_what_arrivals_keep_running():
+    few, many = (estimate(scenario(num_gpus=1, arrival="open", request_rate=rate)).best for rate in (1.0, 15.0))
+    assert few.speed.running < few.resident < many.resident
+    assert few.load.kv_cache < many.load.kv_cache
+
+
+def test_no_more_is_served_than_arrives_and_less_only_where_less_can_be():
+    raw = {"model": "meta-llama/Llama-3.1-8B-Instruct", "num_gpus": 1, "arrival": "open"}
+    most = results(estimate(serving_scenario(raw | {"request_rate": 1})[0]))["max_requests_per_s"]
+    easy, hard = (
+        results(estimate(serving_scenario(raw | {"request_rate": rate})[0]))["requests_per_s"]
+        for rate in (0.5 * most["low"], 0.9 * most["value"])
+    )
+    assert easy["value"] == pytest.approx(0.5 * most["low"])
+    assert easy["low"] == pytest.approx(0.97 * easy["value"]) and easy["high"] == pytest.approx(1.03 * easy["value"])
+    assert hard["high"] == pytest.approx(1.03 * hard["value"]) and hard["low"] == pytest.approx(0.97 * most["low"])
+
+
+def test_a_finite_run_counts_the_draining_of_its_last_request():
+    asked = {"num_gpus": 1, "arrival": "open", "request_rate": 5.0}
+    steady, long, short = (estimate(scenario(**asked, run_requests=count)).best.speed for count in (None, 10**6, 100))
+    assert long.requests_per_second == pytest.approx(steady.requests_per_second, rel=1e-3)
+    assert short.requests_per_second == pytest.approx(100 / (100 / 5.0 + short.e2e_seconds))

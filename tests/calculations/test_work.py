@@ -34,6 +34,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "static, in rounds": {"arrival": "static", "gpu": "l40s", "num_gpus": 1, "concurrency": 900, "input_tokens": 4000},
     "open": {"arrival": "open", "request_rate": 3},
     "open, replicas": {"arrival": "open", "request_rate": 9, "tp": 1, "pp": 1, "dp": 3, "num_gpus": 3},
+    "open, a finite run": {"arrival": "open", "request_rate": 9, "run_requests": 200},
+    "open, overloaded, a finite run": {"arrival": "open", "request_rate": 5000, "run_requests": 200},
     "open, overloaded": {"arrival": "open", "request_rate": 5000},
     "pools": {"model": "meta-llama/Llama-3.1-70B-Instruct", "num_gpus": 8, "prefill_gpus": 4, "tp": 4},
     "pools of one": {"num_gpus": 3, "prefill_gpus": 1, "concurrency": 200, "draft_tokens": 2},

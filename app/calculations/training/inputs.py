@@ -14,12 +14,12 @@ GROUPS = {
     "custom_model": ("Custom architecture", True),
     "hardware": ("Accelerators", False),
     "custom_gpu": ("Custom accelerator", True),
-    "batch": ("Batch", False),
-    "method": ("Method", False),
+    "batch": ("Batch", True),
+    "method": ("Method", True),
     "layout": ("Layout", True),
     "memory": ("Memory", True),
     "software": ("Software", True),
-    "run": ("Run", False),
+    "run": ("Run", True),
     "price": ("Price", True),
     "energy": ("Energy and carbon", True),
 }
@@ -41,7 +41,7 @@ class TrainingInputs:
     """What is asked of someone who wants to train a model."""
 
     model: Any = declared(
-        group="model", kind="name", catalogue="models", label="Model", default="meta-llama/Llama-3.1-8B",
+        group="model", kind="name", catalogue="models", label="Model", default="meta-llama/Meta-Llama-3.1-8B",
         help="A preset, or custom to describe an architecture by hand.")
     gpu: Any = declared(
         group="hardware", kind="name", catalogue="gpus", label="Accelerator", default="h100-sxm",

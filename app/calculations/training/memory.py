@@ -199,6 +199,11 @@ def stage_memory(s: Setting, m: MemorySetting, index: int, stage: Stage) -> Memo
     )
 
 
+def memory_by_stage(s: Setting, m: MemorySetting) -> list[Memory]:
+    """The memory of a GPU of each pipeline stage, first to last."""
+    return [stage_memory(s, m, index, stage) for index, stage in enumerate(stages(s.model, s.pp))]
+
+
 def every_stage(s: Setting, m: MemorySetting) -> Iterator[Memory]:
     """The memory of the stages that differ: the first of each kind holds most micro-batches."""
     seen: set[Stage] = set()

@@ -15,7 +15,6 @@ from app.calculations.training.speed import Speed, speed
 from app.calculations.training.states import adapter_params
 from app.calculations.uncertainty import EXTRAPOLATED, INTERPOLATED, Spread, spread
 
-#: The row of the ranges for frameworks that were not measured.
 TERA = 1e12
 #: Tokens of a run that trains adapters, where they are not given.
 ADAPTER_TOKENS = 1e8

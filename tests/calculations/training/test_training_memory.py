@@ -9,7 +9,7 @@ import pytest
 from app import training_catalog
 from app.calculations.architecture import Attention, FeedForward
 from app.calculations.training.activations import Autograd, checkpoint_bytes, kept, selected, sums
-from app.calculations.training.memory import MemorySetting, in_flight, peak_memory
+from app.calculations.training.memory import MemorySetting, in_flight, memory_by_stage, peak_memory
 from app.calculations.training.recipe import Adapter
 from app.calculations.training.states import NF4, NF4_DOUBLE, StateFormats, adapter_params, states
 from app.calculations.weights import stages
@@ -257,3 +257,13 @@ def test_every_framework_has_a_recipe_and_every_recipe_a_framework():
     for recipe in recipes.values():
         assert recipe.source
         assert recipe.reports in ("allocated", "reserved", "process")
+
+
+def test_every_stage_has_its_memory_and_the_peak_is_that_of_the_fullest():
+    s = setting("meta-llama/Llama-3.1-8B", pp=4, tp=2, sharding="zero1")
+    m = memory_setting(s, "megatron")
+    found = memory_by_stage(s, m)
+    assert [one.stage for one in found] == [0, 1, 2, 3]
+    assert [one.in_flight for one in found] == [4, 3, 2, 1]
+    assert max(one.process for one in found) == peak_memory(s, m).process
+    assert [one.logits > 0 for one in found] == [False, False, False, True]

@@ -1,0 +1,119 @@
+"""The door to planning: names and text as people give them -> a search of the core, and the inputs to log."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+from app import catalog
+from app.calculations.accelerator import Gpu
+from app.calculations.errors import InvalidInput
+from app.calculations.inputs import inputs_of
+from app.calculations.planning import report
+from app.calculations.planning.inputs import PlanningInputs
+from app.calculations.planning.plan import Demand, Goals, search
+from app.calculations.precision import ALIASES, PRECISIONS
+from app.calculations.scenario import ServingScenario
+from app.scenarios import SERVING_INPUTS, serving_scenario
+
+PLANNING_INPUTS = inputs_of(PlanningInputs)
+MILLISECONDS = 1000.0
+AUTO = "auto"
+
+
+def plan(raw: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The results of a search and the inputs to log. Raises InvalidInput."""
+    check_names(raw)
+    values = {name: one.parse(raw.get(name)) for name, one in PLANNING_INPUTS.items()}
+    demand, goals = demand_of(values), goals_of(values)
+    scenario = scenario_of(values)
+    found = search(
+        scenario,
+        gpus_of(values["gpu"]),
+        options(scenario, values),
+        demand=demand,
+        goals=goals,
+        most_gpus=values["max_gpus_per_replica"],
+    )
+    logged = {name: value for name, value in values.items() if value is not None}
+    logged |= {"model": scenario.model.name, "engine": scenario.engine.name}
+    return report.results(found, demand, goals, values["pue"]), logged
+
+
+def check_names(raw: Mapping[str, object]) -> None:
+    """InvalidInput for a key that is no input, with the nearest that is."""
+    for key in raw:
+        if key not in PLANNING_INPUTS:
+            near = difflib.get_close_matches(str(key)[:100], PLANNING_INPUTS, n=3, cutoff=0.5)
+            hint = f" Did you mean {', '.join(near)}?" if near else ""
+            shown = str(key)[:100]
+            raise InvalidInput(shown, f"{shown!r} is not an input of a plan.{hint}", ", ".join(PLANNING_INPUTS))
+
+
+def demand_of(values: Mapping[str, Any]) -> Demand:
+    """The load at its peak, after growth."""
+    rate, users = values["request_rate"], values["concurrency"]
+    if (rate is None) == (users is None):
+        problem = "are both given" if rate is not None else "are both missing"
+        raise InvalidInput(
+            "request_rate", f"Request rate and concurrency {problem}: the load is one of them.", "one of the two"
+        )
+    factor = values["peak_factor"] * (1 + values["growth"])
+    return Demand(
+        request_rate=None if rate is None else rate * factor,
+        concurrency=None if users is None else users * factor,
+        spare_replicas=values["spare_replicas"],
+    )
+
+
+def goals_of(values: Mapping[str, Any]) -> Goals:
+    """The goals; the speed of a user is a time per token."""
+    speed = values["min_tokens_per_s_per_user"]
+    if values["statistic"] != "mean" and values["request_rate"] is None:
+        raise InvalidInput(
+            "statistic", f"Goals hold for: {values['statistic']} needs arrivals, so a request rate.", "mean"
+        )
+    return Goals(
+        max_ttft_ms=values["max_ttft_ms"] or inf,
+        max_tpot_ms=min(values["max_tpot_ms"] or inf, MILLISECONDS / speed if speed else inf),
+        budget_usd_per_hour=values["budget_usd_per_hour"] or inf,
+        statistic=values["statistic"],
+    )
+
+
+def scenario_of(values: Mapping[str, Any]) -> ServingScenario:
+    """What all replicas have in common."""
+    shared = ("model", "engine", "input_tokens", "output_tokens", "price_usd_per_gpu_hour", "region", "pue")
+    scenario, _ = serving_scenario({name: values[name] for name in shared if name in SERVING_INPUTS})
+    return scenario
+
+
+def gpus_of(text: str | None) -> list[Gpu]:
+    """The accelerators that are named, or all. Raises InvalidInput."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    found = [catalog.gpu(name) for name in names] or list(catalog.gpus().values())
+    return list({one.slug: one for one in found}.values())
+
+
+def options(scenario: ServingScenario, values: Mapping[str, Any]) -> list[ServingScenario]:
+    """The scenario in every format of weights and cache that may be used."""
+    weights, caches = (formats(values[name], name) for name in ("weight_precision", "kv_precision"))
+    return [replace(scenario, weight_precision=weight, kv_precision=cache) for weight in weights for cache in caches]
+
+
+def formats(text: str | None, field: str) -> list[str]:
+    """Formats separated by commas. Raises InvalidInput for one that is not known."""
+    allowed = SERVING_INPUTS[field].choices
+    known = {value for value, _ in allowed}
+    found = []
+    for name in (one.strip().lower() for one in (text or AUTO).split(",") if one.strip()):
+        meant = name if name in known else ALIASES.get(name, name)
+        if meant not in known or (meant != AUTO and meant not in PRECISIONS):
+            raise InvalidInput(
+                field, f"{PLANNING_INPUTS[field].label}: {name[:40]!r} is not a format.", ", ".join(sorted(known))
+            )
+        found.append(meant)
+    return list(dict.fromkeys(found)) or [AUTO]

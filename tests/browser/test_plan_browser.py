@@ -1,0 +1,50 @@
+"""Planning as a person meets it: a load and goals, ranked plans, and what to do where nothing meets them."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Open
+from tests.browser.test_pages import drawn, violations
+
+pytestmark = pytest.mark.browser
+
+LOAD = "/plan?request_rate=20&gpu=h100-sxm,h200-sxm,b200,l40s&max_tpot_ms=30"
+NEVER = "/plan?request_rate=20&gpu=h100-sxm,l40s&max_tpot_ms=0.02"
+
+
+def planned(page: Page) -> Page:
+    page.get_by_role("button", name="Plan", exact=True).click()
+    page.wait_for_url("**/results/*")
+    return page
+
+
+def test_an_example_leads_to_ranked_plans(open_page: Open) -> None:
+    page = open_page("/plan?gpu=h100-sxm,h200-sxm,b200,l40s")
+    page.get_by_role("button", name="Chat").click()
+    expect(page.get_by_label("Request rate")).to_have_value("20")
+    drawn(planned(page))
+    expect(page.locator(".verdict")).to_contain_text("an hour")
+    rows = page.get_by_role("region", name="Plans that meet the goals").locator("tbody tr")
+    assert rows.count() > 3
+
+
+def test_goals_that_nothing_meets_show_the_nearest(open_page: Open) -> None:
+    page = planned(open_page(NEVER))
+    expect(page.locator(".verdict")).to_contain_text("No plan meets all goals")
+    expect(page.get_by_role("heading", name="Nearest to the goals")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_stands_in_the_way_of_anybody(open_page: Open, theme: str) -> None:
+    for address in ("/plan", "/plan?gpu=nothing&max_ttft_ms=x"):
+        assert violations(open_page(address, theme=theme)) == []
+    assert violations(drawn(planned(open_page(LOAD, theme=theme)))) == []
+    assert violations(planned(open_page(NEVER, theme=theme))) == []
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_no_page_is_wider_than_the_screen(open_page: Open, width: int) -> None:
+    for page in (open_page("/plan?gpu=nothing", width=width), drawn(planned(open_page(LOAD, width=width)))):
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
