@@ -252,7 +252,7 @@ def test_the_console_command_serves_the_pages_away_from_the_project(installed: P
 
 def test_what_pip_installs_is_what_is_pinned() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    direct = {re.split("[>=;]", one)[0] for one in project["dependencies"]}
+    direct = {re.split(r"[>=;\[]", one)[0] for one in project["dependencies"]}
     assert direct <= {line.split("==")[0] for line in pins("requirements.txt")}
     brought_along = {"httpx2", "markupsafe", "werkzeug"}
     imported = set()
