@@ -36,7 +36,9 @@ FALLBACK = "vllm"
 STATIC = re.compile(
     r"static batch|static inference|whole[- ]batch|submitted at once|sent at once|one static|batch at once", re.I
 )
-AT_ONCE = re.compile(r"queued at once|request rate inf|infinite request rate|rate QPS=INF|submitted at once", re.I)
+AT_ONCE = re.compile(
+    r"queued at once|request rate inf|infinite request rate|QPS[= ]inf|submitted at once|sent at once", re.I
+)
 RATE = re.compile(r"(?:QPS[= ]|request rate |scheduled )(\d+(?:\.\d+)?)", re.I)
 REQUESTS = re.compile(r"\b(\d[\d,]*) (?:\w+ )?(?:requests|prompts)\b")
 LIMIT = re.compile(r"max[-_]num[-_]seqs[ =]*(\d+)|max_batch_size (\d+)/rank|max batch (\d+)/engine")
@@ -47,9 +49,12 @@ REAL_LENGTHS = re.compile(r"ShareGPT|real dataset|MLPerf", re.I)
 MEDIAN_STEP = re.compile(r"^\s*median itl|; median itl|median per-token", re.I)
 #: Long runs from which the first wave is cut off.
 STEADY = re.compile(r"steady[- ]state", re.I)
+#: The engine's limit of sequences is what holds the concurrency (ML.ENERGY: max_num_seqs is swept).
+LIMITED = re.compile(r"avg_batch_size=")
 #: The engine's options run the attention of mixtures in replicas, where the table states tensor parallelism.
 ATTENTION_DP = re.compile(r"attention DP for MoE", re.I)
-#: Shapes of the InferenceX benchmark, whose lengths vary by a fifth and whose runs have ten waves.
+#: Shapes of the InferenceX benchmark, whose lengths vary by a fifth and whose runs have ten waves. Its launch scripts
+#: (github.com/SemiAnalysisAI/InferenceX, benchmarks/*.sh) keep the cache of quantised checkpoints in FP8.
 INFERENCEX = "inferencex"
 INFERENCEX_SHAPES = {(1024, 1024), (8192, 1024), (1024, 8192)}
 INFERENCEX_SPREAD, WAVES = 0.2, 10.0
@@ -71,6 +76,7 @@ class Protocol:
     run_requests: int | None = None
     waves: float | None = None
     length_spread: float = WIDE
+    kv_precision: str = ""
     collapsed_routing: bool = False
     max_sequences: int | None = None
     step_tokens: int | None = None
@@ -125,14 +131,20 @@ def protocol(row: Row) -> Protocol:
     if rate is not None and stated != "saturated":
         arrival = "open"
     elif STATIC.search(notes) and concurrency is not None:
-        arrival = "static"
+        arrival = "burst" if engine.continuous and AT_ONCE.search(notes) else "static"
     elif concurrency is None and requests is not None:
-        arrival, concurrency = "static", round(requests)
+        arrival, concurrency = "burst", round(requests)
     elif not STEADY.search(notes) and concurrency is not None:
         waves = max(1.0, requests / concurrency) if requests else WAVES
     spread = WIDE if REAL_LENGTHS.search(notes) else EQUAL
+    kv_precision = row.get("kv_precision") or ""
     if row.get("source", "").startswith(INFERENCEX) and shape(row) in INFERENCEX_SHAPES:
         spread = INFERENCEX_SPREAD
+        if not kv_precision and row.get("weight_precision"):
+            kv_precision = "fp8"
+            assumed = "; ".join(filter(None, (assumed, "FP8 cache, as that benchmark's launch scripts set it")))
+    if LIMITED.search(notes) and concurrency is not None:
+        limit = concurrency
     return Protocol(
         engine=engine,
         stands_in=stands_in,
@@ -142,6 +154,7 @@ def protocol(row: Row) -> Protocol:
         run_requests=round(requests) if requests and arrival == "open" else None,
         waves=waves,
         length_spread=spread,
+        kv_precision=kv_precision,
         collapsed_routing="fake weights" in notes,
         max_sequences=round(limit) if limit else None,
         step_tokens=round(found) if (found := first(STEP_TOKENS, notes)) else None,

@@ -65,7 +65,7 @@ def run_of(row: Row) -> Run:
         "engine": how.engine.name,
         "weight_precision": weight_precision(row),
         "activation_precision": precision(row.get("activation_precision", "")),
-        "kv_precision": precision(row.get("kv_precision", "")),
+        "kv_precision": precision(how.kv_precision),
         "concurrency": "saturated" if how.concurrency is None else how.concurrency,
         "arrival": how.arrival,
         "request_rate": how.request_rate,

@@ -78,15 +78,31 @@ def test_an_unknown_engine_is_predicted_as_vllm_and_says_so():
     assert not read().stands_in
 
 
-@pytest.mark.parametrize("notes", ["static batch of 16", "one static run", "whole-batch time", "all sent at once"])
+@pytest.mark.parametrize("notes", ["static batch of 16", "one static run", "whole-batch time"])
 def test_a_batch_that_starts_and_ends_together_is_static(notes):
     found = read(notes)
     assert (found.arrival, found.concurrency, found.waves) == ("static", 16, None)
 
 
-def test_a_number_of_requests_without_a_limit_is_a_batch_of_them():
+@pytest.mark.parametrize("notes", ["all sent at once", "16 prompts submitted at once"])
+def test_requests_sent_at_once_are_a_batch_only_where_the_engine_cannot_batch_continuously(notes):
+    assert (read(notes).arrival, read(notes).concurrency) == ("burst", 16)
+    assert read(notes, engine="hf").arrival == "static"
+
+
+def test_a_number_of_requests_without_a_limit_arrives_at_once():
     found = read("1,000 ShareGPT prompts", concurrency="")
-    assert (found.arrival, found.concurrency) == ("static", 1000)
+    assert (found.arrival, found.concurrency, found.length_spread) == ("burst", 1000, 1.0)
+
+
+def test_quantised_checkpoints_of_inferencex_have_an_fp8_cache():
+    assert read(source="inferencex-v2", weight_precision="fp4").kv_precision == "fp8"
+    assert read(source="inferencex-v2", weight_precision="fp4", kv_precision="bf16").kv_precision == "bf16"
+    assert read(source="inferencex-v2").kv_precision == "" == read(weight_precision="fp4").kv_precision
+
+
+def test_where_the_limit_of_sequences_is_swept_it_is_the_concurrency():
+    assert read("steady-state window; avg_batch_size=15.9").max_sequences == 16
 
 
 def test_a_fixed_concurrency_is_a_closed_loop_of_some_waves():

@@ -44,25 +44,25 @@ def activity(plan: MemoryPlan, speed: Serving, traffic: Traffic, gpu: Gpu, outpu
     """Mean over wall time of one GPU of a replica that serves r requests per second, n at once.
 
     A request brings its prefill, (alone + (n - 1) added) / n, and its share of `output_steps` - 1 decode steps, of a
-    pass of n / pp requests; each of `pp` stages does 1 / pp of a pass. In a static batch the others' prompts come in
-    full prefill steps.
+    pass of n / pp requests; each of `pp` stages does 1 / pp of a pass. In a batch that starts together the others'
+    prompts come in full prefill steps.
     """
     planned, steps = speed.planned, speed.steps
-    n, tokens = planned.running, max(output_steps - 1.0, 0.0)
+    n, tokens = planned.decoding, max(output_steps - 1.0, 0.0)
     rate = speed.requests_per_second / plan.layout.dp
 
     def work(step: Step) -> StepWork:
         return step_work(plan, step, traffic, gpu)
 
-    decode = work(planned.decode)
-    if mode == "static":
+    decode, decode_seconds = work(planned.drain), float(steps.drain)
+    if mode in ("static", "burst"):
         other, other_seconds = work(planned.burst) * (1 / planned.burst_prompts), float(steps.burst)
     else:
         joined = work(planned.mixed) + decode * -1
         other, other_seconds = joined * (1 / planned.mixed_prompts), float(steps.added)
     prompt = (work(planned.alone) + other * (n - 1)) * (1 / n)
     done = (prompt + decode * (tokens / max(1.0, n / plan.layout.pp))) * (rate / plan.layout.pp)
-    seconds = (float(steps.alone) + (n - 1) * other_seconds + tokens * float(steps.decode)) / n
+    seconds = (float(steps.alone) + (n - 1) * other_seconds + tokens * decode_seconds) / n
     return Activity(awake=min(rate * seconds, 1.0), bytes_per_second=done.bytes, flops_per_second=done.flops)
 
 

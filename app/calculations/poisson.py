@@ -8,6 +8,7 @@ from math import inf
 import numpy as np
 
 from app.calculations import open_loop
+from app.calculations.lengths import longest_of
 from app.calculations.memory import MemoryPlan
 from app.calculations.open_loop import Curve
 from app.calculations.operators import Traffic
@@ -79,6 +80,7 @@ def poisson(
         found = replace(found, tpot=found.tpot.times(workload.steps_per_token))
     tpot = found.tpot.mean if found.tpot is not None else None
     cycle = found.ttft.mean + (workload.output_tokens - 1) * (tpot or 0.0)
+    draining = found.ttft.mean + (longest_answer(workload) - 1) * (tpot or 0.0)
     return Serving(
         running=int(steps_of.running * replicas),
         waiting=0,
@@ -88,7 +90,7 @@ def poisson(
         steady_ttft_seconds=found.ttft.p50,
         tpot_seconds=tpot,
         e2e_seconds=cycle,
-        requests_per_second=counted(workload.run_requests, state.rate * replicas, cycle),
+        requests_per_second=counted(workload.run_requests, state.rate * replicas, draining),
         median_step_seconds=float(median_step(steps, state.running, workload.output_steps)),
         prefill_share=state.share,
         steps=steps,
@@ -108,6 +110,11 @@ def poisson(
 def counted(requests: int | None, rate: float, draining_seconds: float) -> float:
     """Requests per second as a benchmark of so many counts them: until the last one has its last token."""
     return rate if requests is None else requests / (requests / rate + draining_seconds)
+
+
+def longest_answer(workload: Workload) -> float:
+    """Tokens of the answer with which a finite run ends."""
+    return longest_of(workload.output_tokens, workload.length_spread, workload.run_requests or 1)
 
 
 def uniform_variation(length_spread: float) -> float:

@@ -30,6 +30,8 @@ class Steps:
     #: Steps that one prompt is cut into, I / B rounded up, and the share of a step that it fills, I / B.
     chunks: Numbers
     fill: Numbers
+    #: Of a batch that runs down: a decode step at the mean number that decode.
+    drain: Numbers = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,18 +148,55 @@ def closed_loop(
     )
 
 
-def static_batch(steps: Steps, *, concurrency: Numbers, running: Numbers, output_tokens: Numbers) -> Latency:
-    """A batch starts together and ends together: prefill of all, then L - 1 decode steps. What does not fit at once
-    follows as room is made."""
+def static_batch(
+    steps: Steps, *, concurrency: Numbers, output_tokens: Numbers, decode_steps: Numbers, recomputed: Numbers
+) -> Latency:
+    """A batch starts together and ends together: prefill of all, then `decode_steps` (L - 1, or more where not all
+    fit at once; see rundown.py). `recomputed` prompts are prefilled once more."""
     tokens = larger(output_tokens - 1.0, 0.0)
-    rounds = larger(concurrency / running, 1.0)
     first = steps.request + steps.alone + larger(concurrency - 1.0, 0.0) * steps.burst
-    total = first + rounds * tokens * steps.decode
+    total = first + decode_steps * steps.drain + recomputed * steps.burst
     return Latency(
         ttft=first,
         steady=first,
-        tpot=steps.decode,
+        tpot=where(tokens > 0, steps.decode, 0.0 * steps.decode),
         cycle=total,
         rate=concurrency / total,
-        prefill_share=smaller(first / total, 1.0),
+        prefill_share=smaller((first + recomputed * steps.burst) / total, 1.0),
+    )
+
+
+def together(
+    steps: Steps,
+    *,
+    concurrency: Numbers,
+    admitted: Numbers,
+    kept: Numbers,
+    output_tokens: Numbers,
+    decode_steps: Numbers,
+    recomputed: Numbers,
+) -> Latency:
+    """C requests arrive at once at an engine that batches continuously, and nothing follows.
+
+    The whole takes h + p1 + (C - 1 + recomputed) pb + decode_steps d. Of those `admitted` at once, a prompt waits for
+    half of the others, and its decoding for the other half; those put back (all but `kept`) wait until the rest of the
+    batch has run, the later ones for half of the whole.
+    """
+    tokens = larger(output_tokens - 1.0, 0.0)
+    ahead = larger(admitted - 1.0, 0.0) / 2 * steps.burst
+    own = steps.request + steps.alone
+    total = own + (larger(concurrency - 1.0, 0.0) + recomputed) * steps.burst + decode_steps * steps.drain
+    later = 1 - admitted / concurrency
+    ttft = own + (1 - later) * ahead + later * total / 2
+    put_back = (admitted - kept) / concurrency
+    stalled = (1 - later) * ahead + put_back * larger(total - own - 2 * ahead - tokens * steps.decode, 0.0) / 2
+    tpot = where(tokens > 0, steps.decode + stalled / larger(tokens, 1.0), 0.0 * steps.decode)
+    return Latency(
+        ttft=ttft,
+        steady=ttft,
+        tpot=tpot,
+        cycle=total,
+        rate=concurrency / total,
+        prefill_share=smaller((total - decode_steps * steps.drain) / total, 1.0),
+        terms={"ahead": ahead, "later": later, "put_back": put_back, "stalled": stalled},
     )

@@ -206,8 +206,10 @@ class ServingInputs:
         help="Requests in flight over the whole instance, or saturated for as many as the memory holds.")
     arrival: Any = declared(
         group="workload", kind="choice", label="Arrival", default="closed",
-        choices=(("closed", "Fixed concurrency"), ("static", "One batch"), ("open", "Arrival rate (Poisson)")),
+        choices=(("closed", "Fixed concurrency"), ("static", "One batch"), ("burst", "All at once"),
+                 ("open", "Arrival rate (Poisson)")),
         help="Fixed concurrency: each answer is followed by the next request. One batch: all start and end together. "
+        "All at once: so many requests come together and are served as places come free; nothing follows. "
         "Arrival rate: requests come at random at the request rate.")
     request_rate: Any = declared(
         group="workload", kind="number", label="Request rate", minimum=1e-6, maximum=1e9, unit="requests/s",

@@ -16,6 +16,7 @@ from app.calculations.memory import MemoryPlan
 from app.calculations.operators import Operator, Pass, Traffic, forward_operators
 from app.calculations.queueing import Latency, Scheduler, Steps
 from app.calculations.roofline import Machine, Seconds, pass_seconds
+from app.calculations.rundown import Rundown, rundown
 from app.calculations.speculation import NO_DRAFTS, Speculation
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Workload:
     """Requests as they arrive at the whole instance.
 
     `mode`: "closed" (`concurrency` always in flight; None: as many as run at once), "static" (a batch of
-    `concurrency` starts and ends together) or "open" (Poisson arrivals at `request_rate` per second). `waves`: a
+    `concurrency` starts and ends together), "burst" (so many arrive at once and nothing follows) or "open" (Poisson
+    arrivals at `request_rate` per second). `waves`: a
     closed run sends so many requests per slot (infinite: a steady server). `length_spread` is (longest - shortest) /
     longest output. `prefix_hit_rate` is the share of prompt tokens found in the prefix cache. `padded_spread` is
     (longest - shortest) / longest prompt where prompts are padded to the longest of their batch, 0 where padding is
@@ -57,6 +59,11 @@ class Workload:
     #: Speed is asked for even where the memory estimate says that not one request fits: it was seen to run.
     seen_to_run: bool = False
     speculation: Speculation = NO_DRAFTS
+
+    @property
+    def runs_down(self) -> bool:
+        """Whether all requests are there from the start and nothing follows."""
+        return self.mode in ("static", "burst")
 
     def padded_prompt(self, prompts: float) -> float:
         """Tokens that each of `prompts` that are prefilled together takes: the mean, or padded the longest of them."""
@@ -127,6 +134,9 @@ class StepPlan:
     #: Sequences of a replica; a mean, so not always whole.
     running: float
     decode: Step
+    #: The decode step at the mean number that decode, which falls while a batch runs down; else as `decode`.
+    drain: Step
+    decoding: float
     alone: Step
     mixed: Step
     burst: Step
@@ -167,7 +177,14 @@ class Serving:
     arrivals: Arrivals | None = None
 
 
-def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running: float, pool: float) -> StepPlan:
+def step_plan(
+    plan: MemoryPlan,
+    workload: Workload,
+    switches: Switches,
+    running: float,
+    pool: float,
+    rundown: Rundown | None = None,
+) -> StepPlan:
     """The steps at `running` sequences per replica, `pool` of them asked for at once.
 
     Pipeline stages work on different micro-batches at once, so a pass holds running / pp sequences.
@@ -205,9 +222,13 @@ def step_plan(plan: MemoryPlan, workload: Workload, switches: Switches, running:
         draft_steps=drafts.draft_steps,
     )
     chunks = -(-length(1.0) // budget) if switches.chunked_prefill else 1.0
+    decoding = running if rundown is None else rundown.mean
+    drained = max(1.0, decoding / stages) * workload.beam_width
     return StepPlan(
         running=running,
         decode=decode,
+        drain=replace(decode, work=replace(decode.work, sequences=drained), sequences=drained),
+        decoding=decoding,
         alone=Step(work=one, sequences=1.0, graph=False, repeats=chunks),
         mixed=replace(
             decode,
@@ -292,8 +313,8 @@ def simulate(
         from app.calculations.poisson import poisson  # Imports this module, and numpy.
 
         return poisson(plan, machine, workload, switches, scheduler, traffic, slots)
-    crowd = crowd_of(plan, workload, slots)
-    steps_of = step_plan(plan, workload, switches, crowd.running, crowd.wanted)
+    crowd = crowd_of(plan, workload, slots, switches.max_sequences)
+    steps_of = step_plan(plan, workload, switches, crowd.decoding, crowd.wanted, crowd.rundown)
     prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
     return result(queued(steps, scheduler, workload, crowd), prefill, decode, steps, steps_of, workload, crowd)
 
@@ -302,7 +323,7 @@ def saturate(
     plan: MemoryPlan, machine: Machine, workload: Workload, switches: Switches, scheduler: Scheduler
 ) -> Serving | None:
     """As many requests as run at once, always in flight: nothing serves more. None where not even one fits."""
-    mode = workload.mode if workload.mode == "static" else "closed"
+    mode = "static" if workload.mode == "static" else "closed"
     return simulate(plan, machine, replace(workload, mode=mode, concurrency=None, waves=inf), switches, scheduler)
 
 
@@ -322,6 +343,13 @@ class Crowd:
     running: Numbers
     asked: Numbers
     replicas: Numbers
+    #: Of a batch that starts together.
+    rundown: Rundown | None = None
+
+    @property
+    def decoding(self) -> float:
+        """Requests beside which a token is made."""
+        return float(self.running) if self.rundown is None else self.rundown.seen
 
     @property
     def occupied(self) -> Numbers:
@@ -329,18 +357,58 @@ class Crowd:
         return smaller(self.asked / (self.wanted * self.replicas), 1.0)
 
 
-def crowd_of(plan: MemoryPlan, workload: Workload, slots: int) -> Crowd:
+def crowd_of(plan: MemoryPlan, workload: Workload, slots: int, max_sequences: int) -> Crowd:
+    """Requests of a replica of which `slots` run at once, as `most_running` says."""
     replicas = plan.layout.dp
     wanted = slots if workload.concurrency is None else -(-workload.concurrency // replicas)
     running = min(wanted, slots)
-    return Crowd(wanted=wanted, running=running, asked=workload.concurrency or running * replicas, replicas=replicas)
+    return Crowd(
+        wanted=wanted,
+        running=running,
+        asked=workload.concurrency or running * replicas,
+        replicas=replicas,
+        rundown=rundown_of(plan, workload, wanted, slots, max_sequences) if workload.runs_down else None,
+    )
+
+
+def rundown_of(plan: MemoryPlan, workload: Workload, wanted: int, slots: int, max_sequences: int) -> Rundown:
+    """How a batch of `wanted` requests per replica runs down."""
+    prompt = workload.cached_prompt(float(wanted))
+
+    def places(tokens: float) -> float:
+        found = plan.most_sequences(int(prompt + (tokens - prompt) * workload.beam_width))
+        return float(min(found, max_sequences) if found and plan.engine.continuous else slots)
+
+    return rundown(
+        float(wanted),
+        places,
+        prompt=prompt,
+        steps=workload.decode_steps,
+        spread=workload.length_spread if workload.mode == "burst" else 0.0,
+        reserves=plan.engine.reserves_whole_length or not plan.engine.continuous,
+    )
 
 
 def queued(steps: Steps, scheduler: Scheduler, workload: Workload, crowd: Crowd) -> Latency:
     """What the queue makes of the steps, in a static batch or a closed loop."""
-    if workload.mode == "static":
-        return queueing.static_batch(
-            steps, concurrency=crowd.wanted, running=crowd.running, output_tokens=workload.output_steps
+    if crowd.rundown is not None:
+        down = crowd.rundown
+        if workload.mode == "static":
+            return queueing.static_batch(
+                steps,
+                concurrency=crowd.wanted,
+                output_tokens=workload.output_steps,
+                decode_steps=down.steps,
+                recomputed=down.recomputed,
+            )
+        return queueing.together(
+            steps,
+            concurrency=float(crowd.wanted),
+            admitted=down.admitted,
+            kept=down.kept,
+            output_tokens=workload.output_steps,
+            decode_steps=down.steps,
+            recomputed=down.recomputed,
         )
     return queueing.closed_loop(
         steps,
@@ -362,6 +430,8 @@ def time_steps(
     alone = step_seconds(plan, machine, steps_of.alone, traffic)
     mixed = step_seconds(plan, machine, steps_of.mixed, traffic).total
     burst = step_seconds(plan, machine, steps_of.burst, traffic).total
+    same = steps_of.drain == steps_of.decode
+    drain = decode.total if same else step_seconds(plan, machine, steps_of.drain, traffic).total
     stages = plan.layout.pp
     return (
         alone,
@@ -374,6 +444,7 @@ def time_steps(
             request=machine.coefficients.request_seconds,
             chunks=steps_of.chunks,
             fill=steps_of.fill,
+            drain=drain,
         ),
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from app.calculations import serving
 from app.calculations.estimate import LayoutEstimate, Pool, scheduler, switches, workload
 from app.calculations.memory import MemoryPlan
+from app.calculations.poisson import longest_answer
 from app.calculations.queueing import DESYNCHRONISED, SYNCHRONISED
 from app.calculations.roofline import Machine, Timed, timed
 from app.calculations.serving import Crowd, Serving, Step
@@ -198,14 +199,14 @@ def chain(best: LayoutEstimate) -> list[Line]:
     if asked.mode == "open":
         return [*lines, *(open_lines(best, speed) if math.isfinite(speed.ttft_seconds) else overload(best, speed))]
     crowd = crowd_of(best)
-    add = static_lines if asked.mode == "static" else closed_lines
+    add = {"static": static_lines, "burst": burst_lines}.get(asked.mode, closed_lines)
     return [*lines, *add(best, speed, crowd), *throughput(best, speed, crowd)]
 
 
 def crowd_of(best: LayoutEstimate) -> Crowd:
     asked, limits = workload(best.scenario), switches(best.scenario)
     slots = serving.most_running(best.plan, best.plan.engine, asked, limits.max_sequences)
-    return serving.crowd_of(best.plan, asked, slots)
+    return serving.crowd_of(best.plan, asked, slots, limits.max_sequences)
 
 
 def given(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
@@ -283,9 +284,22 @@ def step_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
     yield Line(symbol="chunks", meaning="Steps that a prompt is cut into", value=float(steps.chunks), unit="")
 
 
-def static_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator[Line]:
+def rundown_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator[Line]:
+    """How a batch that starts together runs down; see `rundown.py`."""
+    down = crowd.rundown
+    if down is None:
+        return
     yield Line(symbol="C", meaning="Requests of the batch, per replica", value=float(crowd.wanted), unit="")
-    yield Line(symbol="n", meaning="Of them running at once", value=float(crowd.running), unit="")
+    yield Line(symbol="n", meaning="Of them running beside each other", value=down.seen, unit="")
+    yield Line(symbol="S", meaning="Decode steps until the last token", value=down.steps, unit="")
+    yield Line(symbol="n_S", meaning="Requests in them on average", value=down.mean, unit="")
+    yield Line(symbol="d_S", meaning="A decode step with so many", value=float(speed.steps.drain))
+    again = "Prompts' worth of tokens computed again for requests put back"
+    yield Line(symbol="again", meaning=again, value=down.recomputed, unit="")
+
+
+def static_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator[Line]:
+    yield from rundown_lines(best, speed, crowd)
     yield Line(
         symbol="TTFT",
         meaning="Prefill of the whole batch",
@@ -300,8 +314,46 @@ def static_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator
         symbol="cycle",
         meaning="The whole batch",
         value=float(speed.latency.cycle),
-        expression=f"TTFT + max(C / n, 1) * {decode_steps(best)} * d",
+        expression="TTFT + again * pb + S * d_S",
     )
+    rate = float(speed.latency.rate)
+    yield Line(symbol="rate", meaning="Requests of a replica", value=rate, unit="per s", expression="C / cycle")
+
+
+def burst_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator[Line]:
+    yield from rundown_lines(best, speed, crowd)
+    down, steps = crowd.rundown, decode_steps(best)
+    if down is None:
+        return
+    yield Line(symbol="start", meaning="Requests that start at once", value=down.admitted, unit="")
+    yield Line(symbol="stay", meaning="Of them never put back", value=down.kept, unit="")
+    yield Line(
+        symbol="cycle",
+        meaning="The whole batch",
+        value=float(speed.latency.cycle),
+        expression="h + p1 + (C - 1 + again) * pb + S * d_S",
+    )
+    ahead = "Wait for half of the prompts that start together"
+    yield Line(symbol="w", meaning=ahead, value=float(speed.latency.terms["ahead"]), expression="(start - 1) / 2 * pb")
+    yield Line(
+        symbol="TTFT",
+        meaning="Time to first token: of those at once, and of those that follow",
+        value=speed.ttft_seconds,
+        expression="h + p1 + start / C * w + (1 - start / C) * cycle / 2",
+    )
+    if speed.tpot_seconds is not None:
+        yield Line(
+            symbol="stalled",
+            meaning="Time in which a request's decoding waits for other prompts, or for a place again",
+            value=float(speed.latency.terms["stalled"]),
+            expression=f"start / C * w + (start - stay) / C * max(cycle - h - p1 - 2 * w - {steps} * d, 0) / 2",
+        )
+        yield Line(
+            symbol="TPOT",
+            meaning="Time per output token",
+            value=speed.tpot_seconds,
+            expression=per_token(best, f"(d + stalled / {steps})"),
+        )
     rate = float(speed.latency.rate)
     yield Line(symbol="rate", meaning="Requests of a replica", value=rate, unit="per s", expression="C / cycle")
 
@@ -551,7 +603,11 @@ def open_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
             ),
         )
     rate = "rate * replicas" if layout.dp > 1 else "rate"
-    yield from ends(best, speed, finite(best, rate, "e2e"))
+    if best.scenario.run_requests is not None:
+        longest = "Longest answer of the run, with which it ends"
+        yield Line(symbol="longest", meaning=longest, value=longest_answer(workload(best.scenario)), unit="tokens")
+    drained = "TTFT + (longest - 1) * TPOT" if speed.tpot_seconds is not None else "TTFT"
+    yield from ends(best, speed, finite(best, rate, drained))
 
 
 def finite(best: LayoutEstimate, rate: str, draining: str) -> str:

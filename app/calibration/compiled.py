@@ -18,6 +18,7 @@ from app.calculations.operators import Traffic
 from app.calculations.roofline import SCALED_BY, Machine, collective_seconds, network_coefficient
 from app.calculations.scenario import ServingScenario
 from app.calculations.serving import (
+    Crowd,
     Step,
     crowd_of,
     most_running,
@@ -31,13 +32,14 @@ from app.serving_measurements import run_of
 #: Position of each coefficient in the arrays; the last is a constant one.
 INDEX = {name: position for position, name in enumerate(NAMES)}
 ONE = len(NAMES)
-STEPS = ("decode", "alone", "mixed", "burst")
+STEPS = ("decode", "alone", "mixed", "burst", "drain")
 #: What is known of a step besides its operators, and of a row besides its steps.
 STEP_NUMBERS = ("repeats", "sequences", "eager_layers")
 ROW_NUMBERS = (
     "mixed_prompts", "burst_prompts", "chunks", "fill", "stages", "wanted", "running", "asked", "replicas",
-    "input_tokens", "output_tokens", "waves", "length_spread", "is_static", "prefill_first", "whole_prompts", "gang",
-    "gang_tokens", "in_flight", "median_step",
+    "input_tokens", "output_tokens", "waves", "length_spread", "is_static", "is_burst", "prefill_first",
+    "whole_prompts", "gang",
+    "gang_tokens", "in_flight", "median_step", "drain_steps", "recomputed", "admitted", "kept",
 )  # fmt: skip
 TERMS = ("launch", "compute", "memory", "serial", "smoothness")
 #: Shares of peak and bandwidth of the plain roofline that predictions are held against (llm-analysis' defaults).
@@ -51,7 +53,7 @@ LEAST_CHUNKS = 8
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
     """One row: `terms` (operators x TERMS), `scaled` (operators x 3: launch, compute, memory coefficient), `step` of
-    each operator; `steps` (4 x STEP_NUMBERS); `numbers` (ROW_NUMBERS)."""
+    each operator; `steps` (5 x STEP_NUMBERS); `numbers` (ROW_NUMBERS)."""
 
     identifier: str
     source: str
@@ -69,7 +71,7 @@ class Compiled:
     step: Any
     steps: Any
     numbers: Any
-    #: Seconds of the four steps on a plain roofline: no launches, no messages, no host.
+    #: Seconds of the steps on a plain roofline: no launches, no messages, no host.
     roofline: Any
 
     @property
@@ -119,14 +121,18 @@ def steps_of(scenario: ServingScenario) -> tuple[Any, Any, Any, Any, Any, dict[s
     if slots < 1 or load.mode == "open":
         return None
     traffic = traffic_of(load, switched)
-    crowd = crowd_of(best.plan, load, slots)
-    plan = step_plan(best.plan, load, switched, crowd.running, crowd.wanted)
+    crowd = crowd_of(best.plan, load, slots, switched.max_sequences)
+    plan = step_plan(best.plan, load, switched, crowd.decoding, crowd.wanted, crowd.rundown)
     terms: list[list[float]] = []
     scaled: list[list[int]] = []
     belongs: list[int] = []
     steps, plain = [], []
     for position, name in enumerate(STEPS):
         step: Step = getattr(plan, name)
+        if name == "drain" and crowd.rundown is None:
+            steps.append([0.0, 0.0, 0.0])
+            plain.append(0.0)
+            continue
         for values, which in operator_lines(step, best, traffic, best.machine):
             terms.append(values)
             scaled.append(which)
@@ -149,14 +155,26 @@ def steps_of(scenario: ServingScenario) -> tuple[Any, Any, Any, Any, Any, dict[s
         "waves": load.waves,
         "length_spread": load.length_spread,
         "is_static": float(load.mode == "static"),
+        "is_burst": float(load.mode == "burst"),
         "prefill_first": queue.prefill_first,
         "whole_prompts": queue.whole_prompts,
         "gang": queue.gang,
         "gang_tokens": queue.gang_tokens,
         "in_flight": min(int(crowd.running * crowd.replicas), int(crowd.asked)),
+        **rundown_numbers(crowd),
     }
     arrays = np.array(terms), np.array(scaled, dtype=np.int16), np.array(belongs, dtype=np.int8), np.array(steps)
     return *arrays, np.array(plain), numbers, best
+
+
+def rundown_numbers(crowd: Crowd) -> dict[str, float]:
+    """What the queue needs of a batch that starts together; ones elsewhere, where nothing reads them."""
+    down = crowd.rundown
+    if down is None:
+        return {"drain_steps": 1.0, "recomputed": 1.0, "admitted": 1.0, "kept": 1.0}
+    return {
+        "drain_steps": down.steps, "recomputed": down.recomputed, "admitted": down.admitted, "kept": down.kept
+    }  # fmt: skip
 
 
 def compiled(row: Row, kept: dict[str, Any]) -> Compiled | None:

@@ -47,7 +47,7 @@ class Table:
         return self.numbers[:, ROW_NUMBERS.index(name)]
 
     def step_seconds(self, coefficients: Any) -> Any:
-        """Seconds of the four steps of each run (runs x 4); `coefficients`: runs x NAMES."""
+        """Seconds of the steps of each run (runs x STEPS); `coefficients`: runs x NAMES."""
         x = np.concatenate([coefficients, np.ones((len(coefficients), 1))], axis=1)[self.run]
         at = np.arange(len(x))
         by_launch, by_compute, by_memory = (x[at, self.scaled[:, column]] for column in range(3))
@@ -71,8 +71,8 @@ class Table:
         return self.quantities(np.stack([row.roofline for row in self.rows]), np.zeros(len(self.rows)))
 
     def quantities(self, seconds: Any, request_seconds: Any) -> Any:
-        """The measured quantity of every row from the seconds of its four steps (rows x 4)."""
-        decode, alone, mixed, burst = seconds.T
+        """The measured quantity of every row from the seconds of its steps (rows x STEPS)."""
+        decode, alone, mixed, burst, drain = seconds.T
         n = self.number
         steps = Steps(
             decode=decode,
@@ -82,6 +82,7 @@ class Table:
             request=request_seconds,
             chunks=n("chunks"),
             fill=n("fill"),
+            drain=drain,
         )
         wanted, running, outputs, inputs = n("wanted"), n("running"), n("output_tokens"), n("input_tokens")
         queue = Scheduler(
@@ -94,10 +95,15 @@ class Table:
             steps, queue, concurrency=wanted, running=running, input_tokens=inputs, output_tokens=outputs,
             waves=n("waves"), length_spread=n("length_spread"),
         )  # fmt: skip
-        static = queueing.static_batch(steps, concurrency=wanted, running=running, output_tokens=outputs)
-        is_static = n("is_static") > 0
+        down = {"output_tokens": outputs, "decode_steps": n("drain_steps"), "recomputed": n("recomputed")}
+        static = queueing.static_batch(steps, concurrency=wanted, **down)
+        burst_loop = queueing.together(steps, concurrency=wanted, admitted=n("admitted"), kept=n("kept"), **down)
+        is_static, is_burst = n("is_static") > 0, n("is_burst") > 0
         ttft, tpot, rate = (
-            np.where(is_static, getattr(static, name), getattr(closed, name)) for name in ("ttft", "tpot", "rate")
+            np.select(
+                [is_static, is_burst], [getattr(way, name) for way in (static, burst_loop)], getattr(closed, name)
+            )
+            for name in ("ttft", "tpot", "rate")
         )
         rate = rate * n("replicas") * np.minimum(n("asked") / (wanted * n("replicas")), 1.0)
         after = np.maximum(outputs - 1, 0.0)
@@ -111,7 +117,7 @@ class Table:
             "total_tokens_per_s": rate * (inputs + outputs),
             "requests_per_s": rate,
             "prefill_tokens_per_s": n("in_flight") * inputs / ttft,
-            "decode_tokens_per_s": n("in_flight") / tpot,
+            "decode_tokens_per_s": n("in_flight") / np.maximum(tpot, 1e-12),
         }
         found = np.full(len(self.rows), np.nan)
         for metric, values in by_metric.items():

@@ -8,13 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.calculations.queueing import Scheduler, Steps, closed_loop, static_batch
+from app.calculations.queueing import Scheduler, Steps, closed_loop, static_batch, together
 
-STEPS = Steps(decode=0.01, alone=0.05, added=0.04, burst=0.03, request=0.002, chunks=1.0, fill=0.25)
+STEPS = Steps(decode=0.01, alone=0.05, added=0.04, burst=0.03, request=0.002, chunks=1.0, fill=0.25, drain=0.01)
 MIXED = Scheduler(prefill_first=0.0, whole_prompts=0.0, gang=3.0, gang_tokens=0.0)
 PREFILL_FIRST = dataclasses.replace(MIXED, prefill_first=1.0)
 WHOLE = dataclasses.replace(MIXED, whole_prompts=1.0, gang_tokens=48_000.0)
 SCHEDULERS = st.sampled_from([MIXED, PREFILL_FIRST, WHOLE])
+
+
+#: A batch of which all fits.
+WHOLE_BATCH = {"output_tokens": 201.0, "decode_steps": 200.0, "recomputed": 0.0}
 
 
 def closed(steps=STEPS, scheduler=MIXED, **changes):
@@ -94,7 +98,7 @@ def test_the_first_wave_starts_at_once_and_fades_with_the_waves():
 
 
 def test_a_static_batch_prefills_all_and_then_decodes():
-    found = static_batch(STEPS, concurrency=16.0, running=16.0, output_tokens=201.0)
+    found = static_batch(STEPS, concurrency=16.0, **WHOLE_BATCH)
     assert found.ttft == pytest.approx(0.002 + 0.05 + 15 * 0.03)
     assert found.tpot == 0.01
     assert found.cycle == pytest.approx(found.ttft + 200 * 0.01)
@@ -102,9 +106,33 @@ def test_a_static_batch_prefills_all_and_then_decodes():
 
 
 def test_a_static_batch_that_does_not_fit_decodes_in_rounds():
-    whole = static_batch(STEPS, concurrency=32.0, running=32.0, output_tokens=201.0)
-    halves = static_batch(STEPS, concurrency=32.0, running=16.0, output_tokens=201.0)
+    whole = static_batch(STEPS, concurrency=32.0, **WHOLE_BATCH)
+    halves = static_batch(STEPS, concurrency=32.0, **WHOLE_BATCH | {"decode_steps": 400.0})
     assert halves.cycle - whole.cycle == pytest.approx(200 * 0.01)
+    again = static_batch(STEPS, concurrency=32.0, **WHOLE_BATCH | {"recomputed": 5.0})
+    assert again.cycle - whole.cycle == pytest.approx(5 * 0.03) and again.ttft == whole.ttft
+
+
+def test_all_at_once_takes_as_long_as_the_batch_and_waits_for_half_of_the_prompts():
+    batch = static_batch(STEPS, concurrency=32.0, **WHOLE_BATCH)
+    found = together(STEPS, concurrency=32.0, admitted=32.0, kept=32.0, **WHOLE_BATCH)
+    assert found.cycle == pytest.approx(batch.cycle) and found.rate == pytest.approx(batch.rate)
+    assert found.ttft == pytest.approx(0.002 + 0.05 + 31 / 2 * 0.03)
+    assert found.ttft + 200 * found.tpot == pytest.approx(found.cycle)  # Equal lengths end together.
+
+
+def test_half_of_those_at_once_start_when_the_others_have_ended():
+    found = together(STEPS, concurrency=32.0, admitted=16.0, kept=16.0, **WHOLE_BATCH | {"decode_steps": 400.0})
+    first = 0.002 + 0.05 + 15 / 2 * 0.03
+    assert found.ttft == pytest.approx(0.052 + (first - 0.052) / 2 + found.cycle / 4)
+
+
+def test_requests_that_are_put_back_wait_in_the_middle_of_their_answer():
+    kept = together(STEPS, concurrency=32.0, admitted=32.0, kept=32.0, **WHOLE_BATCH)
+    back = together(
+        STEPS, concurrency=32.0, admitted=32.0, kept=16.0, **WHOLE_BATCH | {"decode_steps": 300.0, "recomputed": 8.0}
+    )
+    assert back.ttft == kept.ttft and back.tpot > kept.tpot and back.rate < kept.rate
 
 
 def test_more_chunks_delay_the_first_token():
@@ -127,7 +155,7 @@ def test_a_sweep_over_a_closed_loop_gives_the_numbers_one_by_one(scheduler, spre
 
 
 def test_a_sweep_over_batches_gives_the_numbers_one_by_one():
-    batches = static_batch(STEPS, concurrency=COUNTS, running=COUNTS, output_tokens=201.0)
+    batches = static_batch(STEPS, concurrency=COUNTS, **WHOLE_BATCH)
     for index, count in enumerate(COUNTS):
-        one = static_batch(STEPS, concurrency=float(count), running=float(count), output_tokens=201.0)
+        one = static_batch(STEPS, concurrency=float(count), **WHOLE_BATCH)
         assert batches.ttft[index] == pytest.approx(one.ttft) and batches.rate[index] == pytest.approx(one.rate)
