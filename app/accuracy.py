@@ -14,13 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app import catalog, published, scoring
+from app import catalog, published, scoring, training_catalog
 from app.calculations.uncertainty import NEARNESS
 from app.catalog import DATA, DataError
 from app.protocol import IN_VERSION, SPELLINGS
 from app.scoring import Judged
+from app.training_notes import stack_of
 
-FILE = DATA / "accuracy.csv.gz"
+#: Of serving and of training.
+FILES = (DATA / "accuracy.csv.gz", DATA / "training_accuracy.csv.gz")
 COLUMNS = ("id", "predicted", "low", "high", "roofline", "tag")
 NUMBERS = ("predicted", "low", "high", "roofline")
 #: How far a measurement's conditions lay from those that the prediction was fitted to.
@@ -64,7 +66,7 @@ class Facet:
 class Accuracy:
     """The rows that count, in the order of the tables. Not a number (NaN) is what was not predicted."""
 
-    #: Row i is row `rows[i]` of `published.serving()`.
+    #: Row i is row `rows[i]` of `published.everything()`.
     rows: NDArray[np.int32]
     measured: Numbers
     predicted: Numbers
@@ -76,7 +78,7 @@ class Accuracy:
     facets: Mapping[str, Facet]
     #: Measurements that count but are not in the file.
     missing: int
-    #: Row of `published.serving()` -> row here.
+    #: Row of `published.everything()` -> row here.
     places: Mapping[int, int] = field(repr=False)
 
     def __len__(self) -> int:
@@ -121,8 +123,13 @@ def engine_family(name: str, version: str = "") -> str:
 
 
 def engine_label(family: str) -> str:
-    engines = catalog.engines()
-    return engines[family].label if family in engines else family
+    engines, stacks = catalog.engines(), training_catalog.stacks()
+    return engines[family].label if family in engines else stacks[family].label if family in stacks else family
+
+
+def framework_of(row: Mapping[str, str]) -> str:
+    """The framework of a training row, its eras together."""
+    return stack_of(row).family
 
 
 def gpu_label(slug: str) -> str:
@@ -149,7 +156,7 @@ FACETS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
     "metric": lambda row: scoring.metric_class(row) or "",
     "gpu": lambda row: gpu_slug(row["gpu"]),
     "family": lambda row: model_family(row["model"]),
-    "engine": lambda row: engine_family(row["engine"], row["engine_version"]),
+    "engine": lambda row: engine_family(row["engine"], row["engine_version"]) if row["engine"] else framework_of(row),
     "year": lambda row: row["source_date"][:4] or NOT_STATED,
     "source": lambda row: row["source"],
 }
@@ -157,19 +164,22 @@ FACETS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
 
 @cache
 def scorable() -> tuple[int, ...]:
-    """The rows of `published.serving()` that count."""
-    return tuple(number for number, row in enumerate(published.serving()) if scoring.metric_class(row) is not None)
+    """The rows of `published.everything()` that count."""
+    return tuple(number for number, row in enumerate(published.everything()) if scoring.metric_class(row) is not None)
 
 
 @cache
-def read(path: Path) -> Accuracy | None:
-    """The predictions of a file, None where there is no such file. Raises DataError where it does not fit."""
+def read(path: Path, *more: Path) -> Accuracy | None:
+    """The predictions of files, None where there is no first. Raises DataError where they do not fit."""
     if not path.exists():
         return None
-    header, lines = published.read(path)
-    if tuple(header) != COLUMNS:
-        raise DataError(f"{path.name}: columns differ: {set(header) ^ set(COLUMNS)}")
-    positions, table = published.positions(), published.serving()
+    lines: list[list[str]] = []
+    for one in (path, *(other for other in more if other.exists())):
+        header, found = published.read(one)
+        if tuple(header) != COLUMNS:
+            raise DataError(f"{one.name}: columns differ: {set(header) ^ set(COLUMNS)}")
+        lines += found
+    positions, table = published.positions(), published.everything()
     unknown = [line[0] for line in lines if line[0] not in positions]
     if unknown:
         raise DataError(f"{path.name}: no measurement has the id {unknown[0]!r}")
@@ -205,7 +215,7 @@ def _floats(path: Path, cells: Sequence[str]) -> Numbers:
 
 def current() -> Accuracy | None:
     """The predictions that ship, None before the first calibration."""
-    return read(FILE)
+    return read(*FILES)
 
 
 @cache

@@ -44,7 +44,8 @@ def headline(data: Accuracy) -> Iterator[str]:
     yield (
         f"{formatting.integer(len(data))} measurements of {sources} sources. Every figure is cross-validated: a"
         " prediction was made by a fit that left out all measurements of the same model on the same GPU. Ours, roofline"
-        " (weights and cache over bandwidth, operations over peak, at one flat efficiency; the board's power limit) and"
+        " (weights and cache over bandwidth, operations over peak, at one flat efficiency; the board's power limit; in"
+        " training 6 FLOPs per parameter and token at an MFU of 40 %) and"
         " the best other tool: mean over the sources of their medians; the rest: all rows together."
     )
     yield ""

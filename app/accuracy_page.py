@@ -43,6 +43,12 @@ UNITS = {
     "e2e_latency_ms": "ms end to end",
     "energy_j_per_token": "J per output token",
     "power_w_per_gpu": "W per GPU",
+    "tokens_per_s_per_gpu": "trained tokens/s per GPU",
+    "step_time_s": "s per step",
+    "tflops_per_gpu": "TFLOPS per GPU",
+    "mfu": "model FLOPs utilisation",
+    "hfu": "hardware FLOPs utilisation",
+    "peak_memory_gb": "GB per GPU at the peak",
 }
 
 
@@ -197,20 +203,29 @@ def points(data: Accuracy, mask: Mask) -> list[int]:
 def machines(row: published.Row) -> str:
     """What a measurement ran on: GPUs, layout, format of the weights."""
     gpus = row["num_gpus"]
-    ways = [f"{name.upper()} {row[name]}" for name in ("tp", "pp", "ep", "dp") if row[name] not in ("", "1")]
+    ways = [f"{name.upper()} {row[name]}" for name in ("tp", "pp", "cp", "ep", "dp") if row[name] not in ("", "1")]
     return ", ".join([
         *([f"{gpus} GPUs"] if gpus not in ("", "1") else []), *ways,
-        row["weight_precision"].upper() or "format not stated",
+        (row["weight_precision"] or row["precision"]).upper() or "format not stated",
     ])  # fmt: skip
 
 
 def traffic(row: published.Row) -> str:
     """Lengths and load of a measurement."""
+    if row["framework"] or row["seq_len"]:
+        return training_batch(row)
     lengths = [
         f"{word} {formatting.integer(float(row[name]))}" if row[name] else f"{word} not stated"
         for name, word in (("input_tokens", "prompt"), ("output_tokens", "output"))
     ]
     return ", ".join([*lengths, load(row)])
+
+
+def training_batch(row: published.Row) -> str:
+    """Sequence and batch of a training step."""
+    parts = {"sequence": row["seq_len"], "micro-batch": row["micro_batch_size"], "batch": row["global_batch_size"]}
+    stated = [f"{word} {formatting.integer(float(value))}" for word, value in parts.items() if value]
+    return ", ".join(stated) or "batch not stated"
 
 
 def load(row: published.Row) -> str:
@@ -223,7 +238,8 @@ def load(row: published.Row) -> str:
 
 CSV_COLUMNS = (
     *("id", "source", "source_ref", "source_date", "model", "gpu", "num_gpus", "tp", "pp", "ep", "dp", "engine"),
-    *("engine_version", "weight_precision", "kv_precision", "input_tokens", "output_tokens", "concurrency", "metric"),
+    *("engine_version", "weight_precision", "kv_precision", "input_tokens", "output_tokens", "concurrency"),
+    *("cp", "vpp", "framework", "sharding", "precision", "seq_len", "micro_batch_size", "global_batch_size", "metric"),
     *("value", "predicted", "low", "high", "roofline", "tag"),
 )
 CSV_LINES = 2000
@@ -231,7 +247,7 @@ CSV_LINES = 2000
 
 def csv_lines(data: Accuracy, mask: Mask) -> Iterator[str]:
     """The rows of a mask with their conditions and predictions as CSV, some thousand lines at a time."""
-    table = published.serving()
+    table = published.everything()
     stated = [name for name in CSV_COLUMNS if name in table.columns]
     rows = np.flatnonzero(mask)
     for start in range(0, max(1, len(rows)), CSV_LINES):

@@ -16,7 +16,7 @@ from app import catalog, json_text, own, scoring, text_report, validation
 from app.calculations.coefficients import Efficiency
 from app.calculations.errors import InvalidInput
 from app.calibration import beside as not_fitted
-from app.calibration import fit, folds, left_out, ranges, training, training_memory
+from app.calibration import fit, folds, left_out, ranges, training, training_accuracy, training_memory
 from app.calibration import own as own_calibration
 from app.calibration import power as watts
 from app.calibration.compiled import CHUNK, Compiled, compile_in_parallel
@@ -106,8 +106,13 @@ def calibrate(
     if kind == "training":
         if save_as is not None or replace:
             raise InvalidInput("save", "--save keeps measurements of serving, not of training.", "tables of serving")
-        calibrate_training(rows, output, efficiency, left_out_of, as_json)
-        calibrate_training_memory(rows, memory_ranges, memory, left_out_of, as_json)
+        compared = [
+            *calibrate_training(rows, output, efficiency, left_out_of, as_json),
+            *calibrate_training_memory(rows, memory_ranges, memory, left_out_of, as_json),
+        ]
+        if accuracy is not None:
+            with writable("accuracy", accuracy):
+                left_out.write(accuracy, compared)
         return
     compiled = compiled_rows(rows)
     if save_as is not None or replace:
@@ -236,8 +241,11 @@ def calibrate_training(
     efficiency: Path | None,
     left_out_of: tuple[str, ...],
     as_json: bool,
-) -> None:
-    """Coefficients and ranges of training steps; ranges of frameworks not measured come from sources left out."""
+) -> list[training_accuracy.Line]:
+    """Coefficients and ranges of training steps; ranges of frameworks not measured come from sources left out.
+
+    Returns the lines of /accuracy.
+    """
     runs = training.compile_rows(rows)
     problem = training.Problem(runs)
     found = problem.fit()
@@ -249,12 +257,14 @@ def calibrate_training(
     if output is not None:
         with writable("output", output):
             ranges.write(output, lines)
+    compared = list(training_accuracy.speed_lines(rows, runs, errors["pairs"], errors["sources"]))
     if as_json:
         click.echo(json_text.write({"ranges": [dataclasses.asdict(line) for line in lines]}, indent=2))
-        return
+        return compared
     for name in dict.fromkeys(left_out_of):
         show(text_report.left_out(name, training.judged(runs, errors[name])))
     show(text_report.ranges(lines))
+    return compared
 
 
 def calibrate_training_memory(
@@ -263,11 +273,11 @@ def calibrate_training_memory(
     coefficients: Path | None,
     left_out_of: tuple[str, ...],
     as_json: bool,
-) -> None:
-    """Coefficients and ranges of the memory of training."""
+) -> list[training_accuracy.Line]:
+    """Coefficients and ranges of the memory of training. Returns the lines of /accuracy."""
     peaks = training_memory.compile_rows(rows)
     if not peaks:
-        return
+        return []
     problem = training_memory.Problem(peaks)
     found, slope = problem.fit()
     errors = {name: problem.left_out(name, found) for name in {"pairs", "sources", *left_out_of}}
@@ -278,11 +288,13 @@ def calibrate_training_memory(
     if output is not None:
         with writable("memory_ranges", output):
             ranges.write(output, lines)
+    compared = list(training_accuracy.memory_lines(rows, peaks, errors["pairs"], errors["sources"]))
     if as_json:
-        return
+        return compared
     for name in dict.fromkeys(left_out_of):
         show(text_report.left_out(name, training_memory.judged(peaks, errors[name])))
     show(text_report.ranges(lines))
+    return compared
 
 
 def compiled_rows(rows: list[dict[str, str]]) -> list[Compiled]:

@@ -235,6 +235,11 @@ def index() -> Index:
         return built_index()
 
 
+def scorable() -> list[int]:
+    """The rows of `published.serving()` that count; they stand before those of training."""
+    return [row for row in accuracy.scorable() if row < len(published.serving())]
+
+
 @cache
 def built_index() -> Index:
     """Made once: the rows that count, those of one run together."""
@@ -243,7 +248,7 @@ def built_index() -> Index:
     metrics = table.columns["metric"]
     runs: dict[tuple[object, ...], list[int]] = {}
     turns: Counter[tuple[object, ...]] = Counter()
-    for row in accuracy.scorable():
+    for row in scorable():
         conditions = tuple(column[row] for column in columns)
         # A metric that comes again under the same conditions is that of another run.
         turn = turns[conditions, metrics[row]]

@@ -26,6 +26,12 @@ SERVING_COLUMNS = (
     "engine_version", "weight_precision", "activation_precision", "kv_precision", "input_tokens", "output_tokens",
     "concurrency", "metric", "value", "notes",
 )  # fmt: skip
+TRAINING_COLUMNS = (
+    "id", "source", "source_ref", "source_date", "model", "n_params", "num_layers", "hidden_size", "num_heads",
+    "num_kv_heads", "ffn_size", "vocab_size", "gated_mlp", "num_experts", "experts_per_token", "tied_embeddings",
+    "seq_len", "gpu", "num_gpus", "micro_batch_size", "global_batch_size", "grad_accum", "tp", "pp", "vpp", "dp", "cp",
+    "ep", "sequence_parallel", "sharding", "precision", "activation_recompute", "framework", "metric", "value", "notes",
+)  # fmt: skip
 LENGTH_COLUMNS = ("source", "notes", "metric", "input_tokens", "output_tokens", "beam_width", "basis", "reference")
 
 
@@ -65,23 +71,43 @@ class Table:
         return map(self.row, range(len(self)))
 
 
+def _tables(folder: str, columns: Sequence[str]) -> Table:
+    lines: list[list[str]] = []
+    for path in sorted((MEASUREMENTS / folder).glob("*.csv.gz")):
+        header, found = read(path)
+        if tuple(header) != tuple(columns):
+            raise DataError(f"{path.name}: columns differ: {set(header) ^ set(columns)}")
+        lines.extend(found)
+    cells = zip(*lines, strict=True)
+    return Table({name: tuple(map(sys.intern, column)) for name, column in zip(columns, cells, strict=True)})
+
+
 @cache
 def serving() -> Table:
     """All published measurements of serving speed and power, source by source. Ids are unique."""
-    lines: list[list[str]] = []
-    for path in sorted((MEASUREMENTS / "serving").glob("*.csv.gz")):
-        header, found = read(path)
-        if tuple(header) != SERVING_COLUMNS:
-            raise DataError(f"{path.name}: columns differ: {set(header) ^ set(SERVING_COLUMNS)}")
-        lines.extend(found)
-    cells = zip(*lines, strict=True)
-    return Table({name: tuple(map(sys.intern, column)) for name, column in zip(SERVING_COLUMNS, cells, strict=True)})
+    return _tables("serving", SERVING_COLUMNS)
+
+
+@cache
+def training() -> Table:
+    """All published measurements of training speed and memory, source by source. Ids are unique."""
+    return _tables("training", TRAINING_COLUMNS)
+
+
+@cache
+def everything() -> Table:
+    """Serving, then training; a cell that a table has no column for is empty."""
+    parts = (serving(), training())
+    names = dict.fromkeys(name for part in parts for name in part.columns)
+    return Table(
+        {name: tuple(cell for part in parts for cell in part.columns.get(name, ("",) * len(part))) for name in names}
+    )
 
 
 @cache
 def positions() -> dict[str, int]:
-    """Id of a measurement -> its row in `serving()`."""
-    return {identifier: index for index, identifier in enumerate(serving().columns["id"])}
+    """Id of a measurement -> its row in `everything()`; a row of serving has the same number in `serving()`."""
+    return {identifier: index for index, identifier in enumerate(everything().columns["id"])}
 
 
 def memory() -> dict[str, list[dict[str, str]]]:

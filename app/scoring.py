@@ -42,6 +42,9 @@ CLASS_NAMES = {
     "e2e": "End-to-end latency",
     "energy": "Energy per token",
     "power": "Power per GPU",
+    "train_speed": "Training speed",
+    "train_mfu": "Training FLOPS and MFU",
+    "train_memory": "Training memory",
 }
 #: Notes of rows that measured something else, or doubtfully.
 LEFT_OUT = (

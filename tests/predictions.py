@@ -15,7 +15,7 @@ NOT_PREDICTED = 50
 
 def cells(number: int, row: int) -> list[str]:
     """The line of a measurement."""
-    table = published.serving()
+    table = published.everything()
     measured = float(table.columns["value"][row])
     predicted = measured * FACTORS[number % len(FACTORS)]
     numbers = [str(value) for value in (predicted, 0.8 * predicted, 1.25 * predicted, 1.5 * measured)]

@@ -39,12 +39,12 @@ def data(path: Path) -> Accuracy:
 
 @pytest.fixture
 def calibrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "FILE", path)
+    monkeypatch.setattr(accuracy, "FILES", (path,))
 
 
 @pytest.fixture
 def not_calibrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "FILE", tmp_path / "none.csv.gz")
+    monkeypatch.setattr(accuracy, "FILES", (tmp_path / "none.csv.gz",))
 
 
 # ---- the file
@@ -162,7 +162,7 @@ def test_all_sources_of_a_class_stand_first(data: Accuracy) -> None:
 
 def test_where_not_to_trust_is_found_in_the_data(tmp_path: Path) -> None:
     """A GPU whose predictions are made ten times too large is at the top; nothing is fixed by hand."""
-    columns = published.serving().columns
+    columns = published.everything().columns
     lines = []
     for number, row in enumerate(accuracy.scorable()):
         cells = predictions.cells(0, row)

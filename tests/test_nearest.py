@@ -31,12 +31,12 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     path: Path = tmp_path_factory.getbasetemp() / "nearest-accuracy.csv.gz"
     if not path.exists():
         predictions.write(path)
-    monkeypatch.setattr(accuracy, "FILE", path)
+    monkeypatch.setattr(accuracy, "FILES", (path,))
 
 
 def test_every_measurement_that_counts_is_in_one_run() -> None:
     members = [row for rows in nearest.index().members for row in rows]
-    assert sorted(members) == list(accuracy.scorable())
+    assert sorted(members) == nearest.scorable()
 
 
 def test_a_measured_run_is_nearest_to_itself() -> None:
@@ -151,7 +151,7 @@ def test_the_result_page_shows_them_with_a_link_to_all_of_the_same_gpu_and_engin
 def test_before_the_first_calibration_they_are_shown_without_predictions(
     client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accuracy, "FILE", tmp_path / "none.csv.gz")
+    monkeypatch.setattr(accuracy, "FILES", (tmp_path / "none.csv.gz",))
     section = soup(result(client)).find(id="nearest").find_parent("section")
     assert len(section.find("tbody").find_all("tr")) == nearest.COUNT
     assert "predicted" not in words(section.find("tbody"))

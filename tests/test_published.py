@@ -29,10 +29,21 @@ def test_every_row_is_of_a_metric_that_is_predicted_with_a_positive_value() -> N
     assert set(METRIC_CLASS) <= METRICS
 
 
+def test_training_is_held_beside_serving_without_mixing_ids() -> None:
+    serving, training, whole = published.serving(), published.training(), published.everything()
+    assert len(whole) == len(serving) + len(training) == len(set(whole.columns["id"]))
+    assert whole.row(len(serving))["framework"] == training.row(0)["framework"]
+    assert whole.row(0)["framework"] == "" and whole.row(len(serving))["engine"] == ""
+
+
 def test_the_licence_and_origin_of_every_table_are_stated() -> None:
     text = (published.MEASUREMENTS / "README.md").read_text()
     names = [path.name.removesuffix(".csv.gz") for path in published.MEASUREMENTS.rglob("*.csv.gz")]
-    stated = [name for name in names if f"`{name}`" in text.replace("serving/", "").replace("memory/", "")]
+    stated = [
+        name
+        for name in names
+        if f"`{name}`" in text.replace("serving/", "").replace("memory/", "").replace("training/", "")
+    ]
     by_pattern = [name for name in names if name.startswith(("trtllm-", "memory-"))]
     assert sorted({*stated, *by_pattern}) == sorted(names)
 

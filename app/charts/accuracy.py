@@ -14,6 +14,11 @@ from app.scoring import CLASS_NAMES
 HEIGHT = 520
 #: Half the width of the band around the diagonal.
 BAND = 0.2
+#: Class -> unit of its axis, where all its metrics have one.
+AXIS_UNITS = {
+    "throughput": "per second", "tpot": "ms", "ttft": "ms", "e2e": "ms", "energy": "J", "power": "W",
+    "train_memory": "GB per GPU",
+}  # fmt: skip
 
 
 def accuracy_figure(data: Accuracy, rows: Sequence[int]) -> Figure:
@@ -23,7 +28,7 @@ def accuracy_figure(data: Accuracy, rows: Sequence[int]) -> Figure:
     classes = data.facets["metric"]
     by_class = {name: [row for row in rows if classes.text(row) == name] for name in CLASS_NAMES}
     present = [name for name in CLASS_NAMES if by_class[name]]
-    unit = {"throughput": "per second", "energy": "J", "power": "W"}.get(present[0], "ms") if len(present) == 1 else ""
+    unit = AXIS_UNITS.get(present[0], "") if len(present) == 1 else ""
     ends = {"type": "log", "range": [math.log10(low), math.log10(high)], "tickangle": 0}
     return {
         "data": [
@@ -70,7 +75,7 @@ def rounded(value: float) -> float:
 
 def point_text(data: Accuracy, row: int) -> str:
     """A measurement in words: model, GPU, engine, conditions, source, unit."""
-    stated = published.serving().row(int(data.rows[row]))
+    stated = published.everything().row(int(data.rows[row]))
     engine = f"{engine_label(data.facets['engine'].text(row))} {stated['engine_version']}".strip()
     lines = (
         stated["model"].rsplit("/", 1)[-1],

@@ -22,7 +22,7 @@ LINES = 3
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("accuracy")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accuracy, "FILE", predictions.write(directory / "accuracy.csv.gz"))
+        patch.setattr(accuracy, "FILES", (predictions.write(directory / "accuracy.csv.gz"),))
         server = make_server("127.0.0.1", 0, create_app({"LOG_DIR": directory}), threaded=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
