@@ -21,6 +21,7 @@ from app.calculations.serving import (
     Workload,
     median_step,
     saturate,
+    simulate,
     step_plan,
     step_seconds,
     time_steps,
@@ -60,8 +61,9 @@ def poisson(
     most = saturate(plan, machine, workload, replace(switches, max_sequences=slots), scheduler)
     if most is None:
         return None
+    curve = curve_of(plan, machine, workload, switches, traffic, slots)
     found = open_loop.arrivals(
-        curve_of(plan, machine, workload, switches, traffic, slots),
+        curve,
         most.steps,
         scheduler,
         rate=(workload.request_rate or 0.0) / replicas,
@@ -71,7 +73,7 @@ def poisson(
         variation=uniform_variation(workload.length_spread),
     )
     if found is None:
-        served = counted(workload.run_requests, most.requests_per_second, float(most.latency.cycle) / 2)
+        served = backlog_rate(plan, machine, workload, switches, scheduler, most)
         return replace(most, ttft_seconds=inf, steady_ttft_seconds=inf, e2e_seconds=inf, requests_per_second=served)
     state = found.found
     steps_of = step_plan(plan, workload, switches, min(slots, max(1, round(state.running))), 1.0)
@@ -80,7 +82,8 @@ def poisson(
         found = replace(found, tpot=found.tpot.times(workload.steps_per_token))
     tpot = found.tpot.mean if found.tpot is not None else None
     cycle = found.ttft.mean + (workload.output_tokens - 1) * (tpot or 0.0)
-    draining = found.ttft.mean + (longest_answer(workload) - 1) * (tpot or 0.0)
+    tail = tail_step(workload, curve, state.running)
+    draining = found.ttft.mean + tail * tail_steps(workload, state.running)
     return Serving(
         running=int(steps_of.running * replicas),
         waiting=0,
@@ -104,6 +107,7 @@ def poisson(
             prefill_share=state.share,
         ),
         arrivals=found,
+        tail_step_seconds=tail if workload.run_requests else 0.0,
     )
 
 
@@ -112,11 +116,44 @@ def counted(requests: int | None, rate: float, draining_seconds: float) -> float
     return rate if requests is None else requests / (requests / rate + draining_seconds)
 
 
-def longest_answer(workload: Workload) -> float:
-    """Tokens of the answer with which a finite run ends."""
-    return longest_of(workload.output_tokens, workload.length_spread, workload.run_requests or 1)
+def backlog_rate(
+    plan: MemoryPlan,
+    machine: Machine,
+    workload: Workload,
+    switches: Switches,
+    scheduler: Scheduler,
+    most: Serving,
+) -> float:
+    """Requests per second where more come than can be served: of a finite run as if all had come at once."""
+    if workload.run_requests is None:
+        return most.requests_per_second
+    crowd = replace(workload, mode="burst", concurrency=workload.run_requests, request_rate=None)
+    found = simulate(plan, machine, crowd, switches, scheduler)
+    return most.requests_per_second if found is None else found.requests_per_second
+
+
+def tail_steps(workload: Workload, running: float) -> float:
+    """Decode steps until the last of `running` requests ends, after whom none comes."""
+    return longest_of(workload.decode_steps, workload.length_spread, max(running, 1.0))
+
+
+def tail_running(workload: Workload, running: float) -> float:
+    """Mean number that decode meanwhile: what is left of each is M (1 + cv^2) / 2 steps."""
+    left = running * workload.decode_steps * (1 + variation(workload.length_spread)) / 2
+    return max(1.0, left / max(tail_steps(workload, running), 1.0))
+
+
+def tail_step(workload: Workload, curve: Curve, running: float) -> float:
+    """Seconds of a decode step meanwhile."""
+    decode, _ = curve.at(np.array([tail_running(workload, running)]))
+    return float(decode[0])
 
 
 def uniform_variation(length_spread: float) -> float:
     """Squared coefficient of variation of lengths uniform between (1 - r) and 1 of the longest."""
     return length_spread**2 / (3 * (2 - length_spread) ** 2)
+
+
+def variation(length_spread: float) -> float:
+    """The same, and 1 for the exponential lengths of a spread of 1 (`lengths.longest_of`)."""
+    return 1.0 if length_spread >= 1 else uniform_variation(length_spread)

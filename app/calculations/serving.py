@@ -175,6 +175,8 @@ class Serving:
     latency: Latency
     #: Of Poisson arrivals that are served.
     arrivals: Arrivals | None = None
+    #: Of a finite run under arrivals: a decode step while the last requests end.
+    tail_step_seconds: float = 0.0
 
 
 def step_plan(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from app.calculations import serving
 from app.calculations.estimate import LayoutEstimate, Pool, scheduler, switches, workload
 from app.calculations.memory import MemoryPlan
-from app.calculations.poisson import longest_answer
+from app.calculations.poisson import tail_steps
 from app.calculations.queueing import DESYNCHRONISED, SYNCHRONISED
 from app.calculations.roofline import Machine, Timed, timed
 from app.calculations.serving import Crowd, Serving, Step
@@ -604,10 +604,10 @@ def open_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
         )
     rate = "rate * replicas" if layout.dp > 1 else "rate"
     if best.scenario.run_requests is not None:
-        longest = "Longest answer of the run, with which it ends"
-        yield Line(symbol="longest", meaning=longest, value=longest_answer(workload(best.scenario)), unit="tokens")
-    drained = "TTFT + (longest - 1) * TPOT" if speed.tpot_seconds is not None else "TTFT"
-    yield from ends(best, speed, finite(best, rate, drained))
+        tail = tail_steps(workload(best.scenario), at.running)
+        yield Line(symbol="tail", meaning="Steps until the last answers of the run have ended", value=tail, unit="")
+        yield Line(symbol="d_tail", meaning="One of them", value=speed.tail_step_seconds)
+    yield from ends(best, speed, finite(best, rate, "TTFT + tail * d_tail"))
 
 
 def finite(best: LayoutEstimate, rate: str, draining: str) -> str:
@@ -671,7 +671,12 @@ def overload(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
     yield Line(symbol="arrivals", meaning="Arrivals at a replica: more, so they queue up", value=arrivals, unit="per s")
     if speed.tpot_seconds is not None:
         yield Line(symbol="TPOT", meaning="Time per output token", value=speed.tpot_seconds)
-    yield from outputs(best, speed, finite(best, "rate * replicas", "cycle / 2"))
+    if best.scenario.run_requests is None:
+        yield from outputs(best, speed, "rate * replicas")
+        return
+    crowd = "Requests per second of a run of so many, as if all came at once"
+    yield Line(symbol="crowd", meaning=crowd, value=speed.requests_per_second, unit="per s")
+    yield from outputs(best, speed, "crowd")
 
 
 def throughput(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator[Line]:

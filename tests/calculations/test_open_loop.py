@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from app.calculations import estimate, results
-from app.calculations.lengths import longest_of
+from app.calculations.estimate import workload
 from app.calculations.open_loop import Curve, arrivals, lattice, poisson, running_chances
+from app.calculations.poisson import tail_steps
 from app.calculations.queueing import Scheduler, Steps, closed_loop
 from app.scenarios import serving_scenario
 from tests.calculations.simulation import simulate
@@ -209,5 +210,7 @@ def test_a_finite_run_counts_the_draining_of_its_last_request():
     asked = {"num_gpus": 1, "arrival": "open", "request_rate": 5.0}
     steady, long, short = (estimate(scenario(**asked, run_requests=count)).best.speed for count in (None, 10**6, 100))
     assert long.requests_per_second == pytest.approx(steady.requests_per_second, rel=1e-3)
-    last = short.ttft_seconds + (longest_of(256, 1.0, 100) - 1) * short.tpot_seconds
+    tail = tail_steps(workload(scenario(**asked)), short.arrivals.found.running)
+    last = short.ttft_seconds + tail * short.tail_step_seconds
     assert short.requests_per_second == pytest.approx(100 / (100 / 5.0 + last))
+    assert short.tail_step_seconds < short.tpot_seconds  # Fewer and fewer are left.
