@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-BESIDE = ("templates", "static", "gunicorn.conf.py")
+BESIDE = ("templates", "static", "docs", "gunicorn.conf.py")
 
 
 class BuildWithPages(build_py):

@@ -14,6 +14,7 @@ from app.blueprints import (
     accuracy,
     api,
     calculator,
+    docs,
     errors,
     gpus,
     health,
@@ -49,6 +50,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     )
     for part in (assets, security, formatting, errors, own):
         part.init_app(app)
-    for page in (calculator, train, plan, models, gpus, results, visualize, accuracy, api, health):
+    for page in (calculator, train, plan, models, gpus, results, visualize, accuracy, docs, api, health):
         app.register_blueprint(page.bp)
     return app
