@@ -22,6 +22,7 @@ from app.blueprints import (
     own,
     plan,
     results,
+    sensitivity,
     train,
     visualize,
 )
@@ -50,6 +51,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     )
     for part in (assets, security, formatting, errors, own):
         part.init_app(app)
-    for page in (calculator, train, plan, models, gpus, results, visualize, accuracy, docs, api, health):
+    for page in (calculator, train, plan, models, gpus, results, sensitivity, visualize, accuracy, docs, api, health):
         app.register_blueprint(page.bp)
     return app

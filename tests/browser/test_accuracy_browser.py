@@ -10,6 +10,7 @@ from werkzeug.serving import make_server
 
 from app import accuracy
 from app.factory import create_app
+from app.scoring import CLASS_NAMES
 from tests import predictions
 
 pytestmark = pytest.mark.browser
