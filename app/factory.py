@@ -22,6 +22,7 @@ from app.blueprints import (
     own,
     plan,
     results,
+    sensitivity,
     train,
     visualize,
 )
@@ -51,6 +52,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.extensions["history"] = History(app.extensions["run_log"], app.extensions["index"])
     for part in (request_log, assets, security, login, formatting, errors, own):
         part.init_app(app)
-    for page in (calculator, train, plan, models, gpus, results, visualize, accuracy, docs, api, health, login_pages):
+    pages = (
+        calculator, train, plan, models, gpus, results, sensitivity, visualize, accuracy, docs, api,
+        health, login_pages,
+    )  # fmt: skip
+    for page in pages:
         app.register_blueprint(page.bp)
     return app

@@ -82,13 +82,25 @@ class Point:
     """A run as a point of a chart."""
 
     run_id: str
+    milliseconds: int
+    kind: str
+    source: str
     model: str
     gpu_name: str
     num_gpus: float | None
-    concurrency: float | None
+    layout: str
+    engine_name: str
+    precision: str
     fits: bool | None
+    input_tokens: float | None
+    output_tokens: float | None
+    concurrency: float | None
+    used_bytes: float | None
     ttft_ms: float | None
+    tpot_ms: float | None
     tokens_per_s: float | None
+    tokens_per_s_per_user: float | None
+    usd_per_hour: float | None
 
 
 class History:
@@ -137,7 +149,8 @@ class History:
 
         def points(db: sa.Connection) -> list[Point]:
             ids = Search(db, newest).ids(0, most)
-            columns = [(runs if name in (*NUMBERS, "run_id") else setups).c[name] for name in Point.__slots__]
+            of_run = {*NUMBERS, "run_id", "milliseconds"}
+            columns = [(runs if name in of_run else setups).c[name] for name in Point.__slots__]
             return [Point(*found) for found in _joined(db, ids, columns)]
 
         return self._read(points)

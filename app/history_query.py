@@ -9,6 +9,7 @@ from typing import Any
 
 from app.calculations.errors import InvalidInput
 from app.history_rows import DEFAULT_SORT, MAX_TEXT, SORTS, Column
+from app.history_view import NO_CHART, View
 from app.run_log import RUN_ID, SOURCES
 
 #: Runs compared at once.
@@ -46,8 +47,10 @@ class Query:
     sort: str = DEFAULT_SORT
     page: int = 1
     per_page: int = 50
-    #: Whether the runs that match are drawn too.
-    chart: str = ""
+    #: How the runs that match are drawn.
+    view: View = NO_CHART
+    #: Whether the ticked runs are calculated again.
+    drift: str = ""
     selected: tuple[str, ...] = ()
 
     @classmethod
@@ -69,7 +72,8 @@ class Query:
             sort=reader.one_of("sort", SORTS, DEFAULT_SORT),
             page=reader.page("page"),
             per_page=int(reader.one_of("per_page", tuple(map(str, PER_PAGE)), "50")),
-            chart=reader.one_of("chart", ("yes",)),
+            view=View.read(reader),
+            drift=reader.one_of("drift", ("yes",)),
             selected=reader.runs("run"),
         )
         filters = query.filters
@@ -91,9 +95,10 @@ class Query:
             if getattr(query.filters, name)
         }
         default = Query()
-        for name in ("sort", "page", "per_page", "chart"):
+        for name in ("sort", "page", "per_page", "drift"):
             if getattr(query, name) != getattr(default, name):
                 said[name] = getattr(query, name)
+        said |= query.view.args()
         if query.selected:
             said["run"] = list(query.selected)
         return said

@@ -10,6 +10,7 @@ from app import glossary
 from app.calculations.inputs import Input
 from app.glossary import Key
 from app.glossary_planning import PLANNING_KEYS
+from app.glossary_sensitivity import SENSITIVITY_KEYS
 from app.glossary_training import TRAINING_KEYS
 from app.planning import PLANNING_INPUTS
 from app.scenarios import ALL_INPUTS
@@ -194,6 +195,14 @@ def document() -> dict[str, Any]:
                     "responses": {"200": answered("The answer.", "Planned"), **refused(400, 413, 422)},
                 }
             },
+            "/sensitivity": {
+                "post": {
+                    "operationId": "sensitivity",
+                    "summary": "What moves the answer to a serving question most; nothing is logged.",
+                    "requestBody": body("Inputs"),
+                    "responses": {"200": answered("Each input moved.", "Sensitivity"), **refused(400, 413, 422)},
+                }
+            },
             "/runs/{run_id}": {
                 "get": {
                     "operationId": "run",
@@ -248,6 +257,7 @@ def document() -> dict[str, Any]:
                 "Estimated": answer_schema("Inputs", "Results"),
                 "Trained": answer_schema("TrainingInputs", "TrainingResults"),
                 "Planned": answer_schema("PlanningInputs", "PlanningResults"),
+                "Sensitivity": object_schema(SENSITIVITY_KEYS),
                 "Run": logged_run_schema(),
                 "Results": object_schema(glossary.RESULT_KEYS),
                 "TrainingResults": object_schema(TRAINING_KEYS),

@@ -12,6 +12,8 @@ from app.clients import client_address, household
 from app.rate_limit import Counter
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+#: Pages that calculate, as a form that is sent does: they count for RATE_LIMIT.
+CALCULATING = {"sensitivity.of_form", "sensitivity.of_run"}
 
 HEADERS = {
     "Content-Security-Policy": "; ".join(
@@ -57,7 +59,7 @@ def refuse_other_sites() -> None:
 def refuse_too_many() -> None:
     """429 for a client that sends more than RATE_LIMIT requests a minute that make the server work."""
     limit = current_app.config["RATE_LIMIT"]
-    if not limit or request.method in SAFE_METHODS:
+    if not limit or (request.method in SAFE_METHODS and request.endpoint not in CALCULATING):
         return
     counter: Counter = current_app.extensions["rate_limit"]
     if counter.count(household(client_address(request, current_app.config["AUTH_PROXY_IPS"]))) > limit:

@@ -10,6 +10,7 @@ from app import catalog, formatting, glossary, scoring, show_work
 from app.calibration.power import Coefficient
 from app.calibration.ranges import Range
 from app.run_log import Run
+from app.sensitivity import METRICS, Sensitivity
 from app.validation import Summary
 
 WIDTH = 100
@@ -349,6 +350,23 @@ def own_calibration(name: str, figures: Iterable[tuple[str, int, Mapping[str, fl
         )
         yield f"  {metric:12} {rows:6} {published:>10} {yours:>7} {without:>9}"
     yield f"Use it: estimate --calibration {name!r} ..."
+
+
+def sensitivity(found: Sensitivity, metric: str) -> Iterator[str]:
+    """The levers of a number, the strongest first."""
+    label, unit, _ = METRICS[metric]
+    if metric not in found.base:
+        yield f"{label} is not known for this question."
+        return
+    yield f"{label}: {found.base[metric]:,.4g} {unit}"
+    for lever in found.ranked(metric):
+        for one in lever.outcomes:
+            effect = (
+                f"{one.metrics[metric]:>12,.4g}  {one.metrics[metric] / found.base[metric] - 1:+8.1%}"
+                if metric in one.metrics
+                else f"  {one.problem}"
+            )
+            yield f"  {lever.label[:28]:28} {lever.value:>10} -> {one.value:>10} {effect}"
 
 
 def left_out(grouping: str, judged: Sequence[scoring.Judged]) -> Iterator[str]:

@@ -88,9 +88,10 @@ def measure(directory: Path, count: int, keep: bool) -> None:
         gigabytes = log_file.stat().st_size / 1e9
         print(f"log of {count:,} runs, {gigabytes:.2f} GB, written in {perf_counter() - start:.0f} s")
 
-    from app.charts.history import points_figure
+    from app.charts.history_view import view_figure
     from app.factory import create_app
     from app.history_query import Filters, Query
+    from app.history_view import View
 
     if not keep:
         for old in directory.glob("data/history-*"):
@@ -129,11 +130,13 @@ def measure(directory: Path, count: int, keep: bool) -> None:
         history.query(query)
         found = history.query(query).matching
         print(f"{name:36} {milliseconds(lambda query=query: history.query(query)):7.1f} ms  {found:>9,} match")
-    print(f"{'chart of 5,000 points':36} {milliseconds(lambda: points_figure(history.points(Query()))):7.1f} ms")
+    draw = milliseconds(lambda: view_figure(history.points(Query()), View("scatter")))
+    print(f"{'chart of 5,000 points':36} {draw:7.1f} ms")
     run_id = history.query(Query(page=5000)).rows[0].run_id
     print(f"{'one run by its id':36} {milliseconds(lambda: history.run(run_id)):7.1f} ms")
     print(f"{'whole page by HTTP':36} {milliseconds(lambda: client.get('/visualize')):7.1f} ms")
-    print(f"{'whole page with chart by HTTP':36} {milliseconds(lambda: client.get('/visualize?chart=yes')):7.1f} ms")
+    drawn = milliseconds(lambda: client.get("/visualize?chart=scatter"))
+    print(f"{'whole page with chart by HTTP':36} {drawn:7.1f} ms")
     print(f"memory of this process at most: {megabytes():,.0f} MB")
 
 

@@ -14,6 +14,7 @@ from app.calculations.scenario import GROUPS
 from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
 from app.glossary import Key
 from app.glossary_planning import PLANNING_KEYS
+from app.glossary_sensitivity import SENSITIVITY_KEYS
 from app.glossary_training import TRAINING_KEYS
 from app.planning import PLANNING_INPUTS
 from app.scenarios import ALL_INPUTS
@@ -27,6 +28,7 @@ TABLES: Mapping[str, Mapping[str, Key]] = {
     "Results of an estimate": glossary.RESULT_KEYS,
     "Results of training": TRAINING_KEYS,
     "Results of planning": PLANNING_KEYS,
+    "What moves an estimate": SENSITIVITY_KEYS,
     "Work of an estimate": glossary.WORK_KEYS,
     "Row of a step": glossary.WORK_ROW_KEYS,
     "Error": glossary.ERROR_KEYS,

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import RoutingException
 
 from app import catalog, facts, json_text, openapi, result_page, show_work
+from app import sensitivity as moved
 from app.blueprints.errors import headers_of
 from app.calculations.errors import InvalidInput
 from app.run_log import Run
@@ -41,6 +42,12 @@ def plan() -> Response:
     """Find what to buy for a load, and log the run."""
     run = plan_run(json_text.read_object(body()), source="api")
     return answer({"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | saved(run))
+
+
+@bp.post("/sensitivity")
+def sensitivity() -> Response:
+    """What moves the answer to a serving question most. Nothing is logged."""
+    return answer(moved.sensitivity(json_text.read_object(body())).document())
 
 
 @bp.get("/runs/<run_id>")

@@ -8,9 +8,11 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
-from app import history_csv
-from app.charts.history import memory_figure, points_figure, throughput_figure, user_rate_figure
+from app import history_csv, history_view
+from app.charts.history import memory_figure, throughput_figure, user_rate_figure
+from app.charts.history_view import view_figure
 from app.comparison import compared, input_lines, result_lines
+from app.drift import drifts
 from app.history import MAX_EXPORTED, MAX_POINTS, History
 from app.history_index import IndexUnavailable
 from app.history_query import KINDS, MAX_COMPARED, PER_PAGE, Query
@@ -58,7 +60,7 @@ def visualize() -> tuple[str, int]:
     with readable():
         page = history().query(query)
         runs = compared(history().runs(query.selected))
-        points = history().points(query) if query.chart else []
+        points = history().points(query) if query.view.chart else []
     known = tuple(one.run.run_id for one in runs)
     html = render_template(
         "visualize/history.html",
@@ -78,7 +80,9 @@ def visualize() -> tuple[str, int]:
         results=result_lines(runs),
         points=points,
         most_points=MAX_POINTS,
-        points_figure=points_figure(points),
+        views=history_view,
+        view_figure=view_figure(points, query.view) if points else None,
+        drifts=drifts(runs) if query.drift else [],
         figures={
             "memory": memory_figure(runs),
             "throughput": throughput_figure(runs),

@@ -8,7 +8,6 @@ from app import formatting
 from app.charts.estimate import GIB, MEMORY_PARTS
 from app.charts.layout import Figure, axis, colour, escaped, layout
 from app.comparison import Compared
-from app.history import Point
 from app.history_rows import number, part
 
 HEIGHT = 340
@@ -99,30 +98,6 @@ def _rates(runs: Sequence[Compared], key: str) -> Figure:
                 for one, rate in zip(runs, rates, strict=True)
                 if rate is None
             ],
-        ),
-    }
-
-
-def points_figure(points: Sequence[Point]) -> Figure:
-    """Throughput over TTFT of many runs, both on logarithmic scales."""
-    drawn = [one for one in points if one.ttft_ms and one.tokens_per_s and one.ttft_ms > 0 and one.tokens_per_s > 0]
-    return {
-        "data": [
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": [one.ttft_ms for one in drawn],
-                "y": [one.tokens_per_s for one in drawn],
-                "text": [escaped(f"{one.model} on {one.num_gpus or '?'} \u00d7 {one.gpu_name}") for one in drawn],
-                "marker": {"color": colour("accent"), "size": 6, "opacity": 0.6},
-                "hovertemplate": "%{text}<br>TTFT %{x:,.3s} ms, %{y:,.3s} tokens/s<extra></extra>",
-            }
-        ],
-        "layout": layout(
-            HEIGHT,
-            showlegend=False,
-            xaxis=axis("TTFT in ms", type="log"),
-            yaxis=axis("tokens/s, all users", type="log"),
         ),
     }
 

@@ -10,6 +10,7 @@ from werkzeug.serving import make_server
 
 from app import accuracy
 from app.factory import create_app
+from app.scoring import CLASS_NAMES
 from tests import predictions
 
 pytestmark = pytest.mark.browser
@@ -53,7 +54,7 @@ def drawn(page: Page) -> Page:
 def test_every_class_is_drawn_with_the_band(page: Page, address: str) -> None:
     page.goto(f"{address}/accuracy")
     drawn(page)
-    assert page.locator("#accuracy-chart .scatterlayer .trace").count() == LINES + 6
+    assert page.locator("#accuracy-chart .scatterlayer .trace").count() == LINES + len(CLASS_NAMES)
     assert page.locator("#accuracy-chart .scatterlayer .point").count() == 3000
     assert page.locator("#accuracy-chart .js-fill").count() == 1
 
@@ -78,7 +79,7 @@ def test_filters_work_without_javascript(browser: Browser, address: str) -> None
     page.get_by_role("button", name="Show").click()
     assert "metric=ttft" in page.url
     assert "engine=vllm" in page.url
-    assert page.get_by_role("status").first.inner_text().split(" of ")[1].startswith("23,")
+    assert page.get_by_role("status").first.inner_text().split(" of ")[1].startswith("25,")
     assert page.get_by_role("row", name="All sources").count() == 1
     assert page.locator("figure:visible").count() == 0
     context.close()
