@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask
 
-from app import assets, formatting, login, request_log, security
+from app import assets, bodies, formatting, login, request_log, security
 from app.blueprints import (
     accuracy,
     api,
@@ -50,7 +50,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     )
     app.extensions["index"] = Index(app.extensions["run_log"], Path(app.config["DATA_DIR"]), app.config["DATABASE_URL"])
     app.extensions["history"] = History(app.extensions["run_log"], app.extensions["index"])
-    for part in (request_log, assets, security, login, formatting, errors, own):
+    for part in (request_log, bodies, assets, security, login, formatting, errors, own):
         part.init_app(app)
     pages = (
         calculator, train, plan, models, gpus, results, sensitivity, visualize, accuracy, docs, api,
