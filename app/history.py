@@ -288,6 +288,8 @@ def _directed(column: sa.Column, descending: bool) -> sa.UnaryExpression:
 
 def setup_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
     """What the filters ask of model, GPU and all else that runs share."""
+    if any("\0" in getattr(filters, name) for name in ("model", "gpu", "engine", "q")):
+        return [sa.false()]  # No row holds this character, and PostgreSQL refuses a question with it.
     conditions: list[sa.ColumnElement[bool]] = [
         setups.c[name] == getattr(filters, name)
         for name in ("model", "gpu", "engine", "source", "kind")
