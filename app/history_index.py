@@ -36,6 +36,8 @@ BATCH_BYTES = 12_000_000
 FEW_RUNS = 20_000
 #: How long a reader waits for another process that writes.
 PATIENCE_SECONDS = 1.0
+#: How long a database that does not answer is waited for.
+CONNECT_SECONDS = 3
 #: PostgreSQL's advisory lock: whoever holds it catches up.
 LOCK = 0x6C6C6D63
 
@@ -164,7 +166,9 @@ class Index:
 
     def _opened(self) -> sa.Engine:
         if self.url:
-            engine = sa.create_engine(self.url, pool_pre_ping=True, pool_size=4)
+            engine = sa.create_engine(
+                self.url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": CONNECT_SECONDS}
+            )
             with engine.begin() as db:
                 db.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
                 _create_tables(db)
