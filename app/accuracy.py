@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from app import catalog, published, scoring, training_catalog
 from app.calculations.uncertainty import NEARNESS
 from app.catalog import DATA, DataError
+from app.once import once
 from app.protocol import IN_VERSION, SPELLINGS
 from app.scoring import Judged
 from app.training_notes import stack_of
@@ -162,13 +163,13 @@ FACETS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
 }
 
 
-@cache
+@once
 def scorable() -> tuple[int, ...]:
     """The rows of `published.everything()` that count."""
     return tuple(number for number, row in enumerate(published.everything()) if scoring.metric_class(row) is not None)
 
 
-@cache
+@once
 def read(path: Path, *more: Path) -> Accuracy | None:
     """The predictions of files, None where there is no first. Raises DataError where they do not fit."""
     if not path.exists():

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from app import accuracy, catalog, formatting, published, scoring
 from app.accuracy import Accuracy, Facet, engine_family, engine_label, gpu_label, gpu_slug
 from app.accuracy_page import UNITS, load
 from app.calculations.precision import ALIASES, PRECISIONS
+from app.once import once
 
 COUNT = 5
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -226,22 +226,13 @@ def load_of(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> float:
 # --- the index --------------------------------------------------------------------------------------------------
 
 
-#: Threads that ask for the index at once wait for the first, instead of each making it.
-BUILDING = Lock()
-
-
-def index() -> Index:
-    with BUILDING:
-        return built_index()
-
-
 def scorable() -> list[int]:
     """The rows of `published.serving()` that count; they stand before those of training."""
     return [row for row in accuracy.scorable() if row < len(published.serving())]
 
 
-@cache
-def built_index() -> Index:
+@once
+def index() -> Index:
     """Made once: the rows that count, those of one run together."""
     table = published.serving()
     columns = [table.columns[name] for name in RUN]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from app import catalog
 from app.catalog import DATA, DataError
+from app.once import once
 
 MEASUREMENTS = DATA / "measurements"
 Row = Mapping[str, str]
@@ -82,19 +83,19 @@ def _tables(folder: str, columns: Sequence[str]) -> Table:
     return Table({name: tuple(map(sys.intern, column)) for name, column in zip(columns, cells, strict=True)})
 
 
-@cache
+@once
 def serving() -> Table:
     """All published measurements of serving speed and power, source by source. Ids are unique."""
     return _tables("serving", SERVING_COLUMNS)
 
 
-@cache
+@once
 def training() -> Table:
     """All published measurements of training speed and memory, source by source. Ids are unique."""
     return _tables("training", TRAINING_COLUMNS)
 
 
-@cache
+@once
 def everything() -> Table:
     """Serving, then training; a cell that a table has no column for is empty."""
     parts = (serving(), training())
@@ -104,7 +105,7 @@ def everything() -> Table:
     )
 
 
-@cache
+@once
 def positions() -> dict[str, int]:
     """Id of a measurement -> its row in `everything()`; a row of serving has the same number in `serving()`."""
     return {identifier: index for index, identifier in enumerate(everything().columns["id"])}
