@@ -40,7 +40,8 @@ def plan(raw: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
     )
     logged = {name: value for name, value in values.items() if value is not None}
     logged |= {"model": scenario.model.name, "engine": scenario.engine.name}
-    return report.results(found, demand, goals, values["pue"]), logged
+    prices = (values["api_usd_per_million_input_tokens"], values["api_usd_per_million_output_tokens"])
+    return report.results(found, demand, goals, values["pue"], prices), logged
 
 
 def check_names(raw: Mapping[str, object]) -> None:
