@@ -82,8 +82,8 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
         by_key.setdefault(same(candidate.rsplit("/", 1)[-1]), candidate)
         by_key.setdefault(same(candidate), candidate)
     key = same(name.rsplit("/", 1)[-1])[:100]
-    found = difflib.get_close_matches(key, by_key, n=count * 2, cutoff=0.4)
-    found += [k for k in by_key if key and key in k]
+    found = sorted((k for k in by_key if len(key) > 3 and key in k), key=len)
+    found += difflib.get_close_matches(key, by_key, n=count * 2, cutoff=0.4)
     return list(dict.fromkeys(by_key[k] for k in found))[:count]
 
 
@@ -128,6 +128,16 @@ def models() -> Mapping[str, ModelEntry]:
     return own | dict(preset_models()) if own else preset_models()
 
 
+#: Ends of a name that say how a model was tuned, not what shape it has: the base model has the same.
+TUNED = re.compile(r"(instruct|chat|it|hf|base)$")
+
+
+def model_names() -> list[str]:
+    """Every name that a model may be asked for by, presets first: for suggestions."""
+    others = (row["model"] for row in rows(DATA / "models" / "aliases.csv", ("model", "same_shape_as")))
+    return [*models(), *others]
+
+
 @cache
 def model_aliases() -> Mapping[str, str]:
     """Other ids of the same shape (instruct, quantised, repackaged) -> preset id; keys made by `same`."""
@@ -139,6 +149,10 @@ def model_aliases() -> Mapping[str, str]:
         if row["same_shape_as"] in preset_models():
             aliases.setdefault(same(row["model"]), row["same_shape_as"])
             aliases.setdefault(same(row["model"].rsplit("/", 1)[-1]), row["same_shape_as"])
+    for name, preset in list(aliases.items()):
+        base = TUNED.sub("", name)
+        if base:
+            aliases.setdefault(base, preset)
     return MappingProxyType(aliases)
 
 
@@ -157,7 +171,7 @@ def model(name: str, field: str = "model") -> Model:
         return read_model(found)
     own = user_data.current().models.get(name)
     if own is None:
-        raise unknown(field, "Model", name, models())
+        raise unknown(field, "Model", name, model_names())
     return own.model
 
 
