@@ -296,6 +296,25 @@ def gpu(name: str | None, save_as: str | None, do_delete: bool, do_export: bool,
     show([json_text.write(document, indent=2)] if as_json else text_report.gpu(document))
 
 
+@main.command()
+@click.argument("gpu", required=False)
+@click.argument("usd", required=False)
+@click.option("--source", default="", metavar="TEXT", help="Where the price comes from, kept with it.")
+@click.option("--delete", "do_delete", is_flag=True, help="Return to the list price.")
+@json_option
+def price(gpu: str | None, usd: str | None, source: str, do_delete: bool, as_json: bool) -> None:
+    """Show what accelerators cost an hour, or keep a price USD of one's own for GPU."""
+    if gpu is not None and (usd is not None or do_delete):
+        own.on_disk(lambda: own.delete_price(gpu) if do_delete else own.save_price(gpu, usd, source))
+    elif usd is not None or do_delete or source:
+        raise InvalidInput("gpu", "GPU is missing: whose price is meant?", "the name of an accelerator")
+    shown = [catalog.gpu(gpu)] if gpu is not None else list(catalog.gpus().values())
+    document = [
+        {"gpu": one.slug, "usd_per_gpu_hour": one.price_usd_per_hour, "source": one.price_source} for one in shown
+    ]
+    show([json_text.write({"prices": document}, indent=2)] if as_json else text_report.prices(shown))
+
+
 def check_saving(name: str | None, save_as: str | None, do_delete: bool, do_export: bool, replace: bool) -> None:
     """InvalidInput for options that mean nothing together."""
     if (save_as is not None) + do_delete + do_export > 1:
