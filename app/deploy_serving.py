@@ -47,10 +47,11 @@ MEANINGS = {
 }
 
 
-def launcher_of(inputs: Mapping[str, Any]) -> str:
+def launcher_of(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """The launcher of the plan's engine, vLLM for one that has none."""
     engines = catalog.engines()
-    family = engines[inputs["engine"]].family if inputs.get("engine") in engines else ""
+    name = str(plan.get("engine") or inputs.get("engine"))
+    family = engines[name].family if name in engines else ""
     return family if family in LAUNCHERS else "vllm"
 
 
@@ -113,7 +114,7 @@ def volumes() -> list[dict[str, Any]]:
 
 def kubernetes(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """A workload and its service. A replica larger than a node is a group of pods (LeaderWorkerSet)."""
-    launcher, name = launcher_of(inputs), name_of(inputs)
+    launcher, name = launcher_of(inputs, plan), name_of(inputs)
     labels = {"app.kubernetes.io/name": name}
     gpus, node = plan["gpus_per_replica"], node_gpus(plan)
     port = IMAGES[launcher][1]
@@ -174,7 +175,7 @@ def joined(launcher: str, inputs: Mapping[str, Any], plan: Mapping[str, Any], gp
 
 def compose(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """One service for each replica of a machine, each with GPUs of its own."""
-    launcher = launcher_of(inputs)
+    launcher = launcher_of(inputs, plan)
     image, port = IMAGES[launcher]
     gpus, node = plan["gpus_per_replica"], node_gpus(plan)
     here = max(1, min(plan["replicas"], node // gpus if gpus <= node else 1))

@@ -8,6 +8,7 @@ from app.glossary import Key
 PLAN_KEYS = {
     "summary": Key("string", "", "What is bought, spelled out."),
     "gpu": Key("string", "", "Short name of the accelerator."),
+    "engine": Key("string", "", "Short name of the serving software."),
     "num_gpus": Key("integer", "GPUs", "All that are bought."),
     "replicas": Key("integer", "replicas", "Copies of the model, spare ones too."),
     "spare_replicas": Key("integer", "replicas", "Of them beyond what the load needs."),

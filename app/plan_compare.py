@@ -12,6 +12,7 @@ MOST = 6
 #: What a plan is: key, what it is called. Lines that are alike in all plans are left out.
 CHOICES = (
     ("gpu", "Accelerator"),
+    ("engine", "Engine"),
     ("num_gpus", "GPUs"),
     ("replicas", "Replicas"),
     ("gpus_per_replica", "GPUs of a replica"),

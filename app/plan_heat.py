@@ -25,9 +25,9 @@ class Cell:
 
 def cells(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[tuple[int, int], Cell]:
     """(GPUs, requests in flight) -> speed, each cut as is best for it."""
-    shared = ("model", "engine", "input_tokens", "output_tokens")
+    shared = ("model", "input_tokens", "output_tokens")
     asked = {name: inputs[name] for name in shared if inputs.get(name) is not None}
-    asked |= {name: plan[name] for name in ("gpu", "weight_precision", "kv_precision")}
+    asked |= {name: plan[name] for name in ("gpu", "engine", "weight_precision", "kv_precision")}
     return {(gpus, requests): cell(asked, gpus, requests) for gpus in GPUS for requests in REQUESTS}
 
 

@@ -33,7 +33,7 @@ def test_a_deployment_has_the_replicas_gpus_and_flags_of_the_plan(engine: str) -
     assert (workload["kind"], workload["spec"]["replicas"], service["kind"]) == ("Deployment", 3, "Service")
     [container] = workload["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 4}
-    for flag in command(deploy_serving.launcher_of(inputs), inputs, plan())[1]:
+    for flag in command(deploy_serving.launcher_of(inputs, plan()), inputs, plan())[1]:
         assert flag.name in container["command"]
     port = container["ports"][0]["containerPort"]
     assert service["spec"]["ports"][0]["targetPort"] == port == int(container["command"][-1])

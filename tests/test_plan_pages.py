@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import plan_compare, plan_heat
+from app.calculations.errors import InvalidInput
 from app.factory import create_app
 from app.run_log import Run
 from app.runs import estimate_run, plan_run
@@ -82,8 +83,8 @@ def test_only_plans_have_them(app: Flask, client: FlaskClient, page: str) -> Non
 def test_the_heat_map_has_the_speed_of_each_cell(client: FlaskClient, run: Run) -> None:
     plan = run.results["plans"][0]
     found = plan_heat.cells(run.inputs, plan)
-    asked = {name: run.inputs[name] for name in ("model", "engine", "input_tokens", "output_tokens")}
-    asked |= {name: plan[name] for name in ("gpu", "weight_precision", "kv_precision")}
+    asked = {name: run.inputs[name] for name in ("model", "input_tokens", "output_tokens")}
+    asked |= {name: plan[name] for name in ("gpu", "engine", "weight_precision", "kv_precision")}
     alone = estimate_run({**asked, "num_gpus": 2, "concurrency": 16}, source="web").results
     assert found[2, 16].per_gpu == pytest.approx(alone["output_tokens_per_s"]["value"] / 2)
     assert found[2, 16].per_user == pytest.approx(alone["output_tokens_per_s"]["value"] / 16)
@@ -114,3 +115,15 @@ def test_the_page_shows_how_to_deploy_the_plan(client: FlaskClient, run: Run) ->
     page = soup(client.get(f"/results/{run.run_id}").text)
     texts = [words(pre) for pre in page.select("section[aria-labelledby=launch] pre")]
     assert any("kind: Deployment" in text for text in texts) and any("services:" in text for text in texts)
+
+
+def test_several_engines_are_weighed_together_and_each_plan_names_its_own() -> None:
+    asked = {"model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "h100-sxm", "request_rate": 5}
+    alone = {name: plan_run(asked | {"engine": name}, source="cli").results for name in ("vllm", "trtllm")}
+    both = plan_run(asked | {"other_engines": "trtllm, vllm"}, source="cli").results
+    assert both["searched"]["replicas"] == sum(one["searched"]["replicas"] for one in alone.values())
+    assert {one["engine"] for one in both["plans"]} == {"vllm", "trtllm"}
+    best = min((one["plans"][0] for one in alone.values()), key=lambda one: one["usd_per_hour"]["value"])
+    assert both["plans"][0]["usd_per_hour"] == best["usd_per_hour"]
+    with pytest.raises(InvalidInput, match="fastest-engine"):
+        plan_run(asked | {"other_engines": "fastest-engine"}, source="cli")

@@ -158,6 +158,13 @@ class PlanningInputs:
         unit="GPUs",
         help="Most GPUs that one replica is cut over.",
     )
+    other_engines: Any = declared(
+        group="choice",
+        kind="text",
+        label="Other engines",
+        placeholder="none",
+        help="Engines separated by commas that are weighed beside the one above.",
+    )
     weight_precision: Any = declared(
         group="choice",
         kind="text",

@@ -109,6 +109,7 @@ def plan_results(plan: Plan, demand: Demand, goals: Goals, pue: float) -> dict[s
     return {
         "summary": f"{decomposition(plan)}, {candidate.gpu.name}",
         "gpu": candidate.gpu.slug,
+        "engine": scenario.engine.name,
         "num_gpus": plan.num_gpus,
         "replicas": plan.replicas,
         "spare_replicas": plan.replicas - plan.needed,
