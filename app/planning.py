@@ -23,6 +23,8 @@ from app.scenarios import SERVING_INPUTS, serving_scenario
 PLANNING_INPUTS = inputs_of(PlanningInputs)
 MILLISECONDS = 1000.0
 AUTO = "auto"
+#: Accelerators x formats of weights x formats of cache of one search: all accelerators in two by two formats.
+MOST_COMBINATIONS = 400
 
 
 def plan(raw: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -31,10 +33,12 @@ def plan(raw: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
     values = {name: one.parse(raw.get(name)) for name, one in PLANNING_INPUTS.items()}
     demand, goals = demand_of(values), goals_of(values)
     scenario = scenario_of(values)
+    gpus, formats_to_try = gpus_of(values["gpu"]), options(scenario, values)
+    check_work(len(gpus), len(formats_to_try))
     found = search(
         scenario,
-        gpus_of(values["gpu"]),
-        options(scenario, values),
+        gpus,
+        formats_to_try,
         demand=demand,
         goals=goals,
         most_gpus=values["max_gpus_per_replica"],
@@ -53,6 +57,17 @@ def check_names(raw: Mapping[str, object]) -> None:
             hint = f" Did you mean {', '.join(near)}?" if near else ""
             shown = str(key)[:100]
             raise InvalidInput(shown, f"{shown!r} is not an input of a plan.{hint}", ", ".join(PLANNING_INPUTS))
+
+
+def check_work(gpus: int, formats_to_try: int) -> None:
+    """InvalidInput for a search that would keep the server busy for too long."""
+    if gpus * formats_to_try > MOST_COMBINATIONS:
+        raise InvalidInput(
+            "weight_precision",
+            f"{gpus} accelerators in {formats_to_try} pairs of formats are {gpus * formats_to_try} combinations; "
+            "name fewer accelerators or formats.",
+            f"up to {MOST_COMBINATIONS} combinations",
+        )
 
 
 def demand_of(values: Mapping[str, Any]) -> Demand:
