@@ -273,7 +273,8 @@ def work(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any
         found = show_work.work_of(inputs, results)
     except InvalidInput as error:
         return {"steps": {}, "problem": error.message}
-    return {**found, "problem": "", "roofline": roofline_figure(found) if found["steps"] else None}
+    figure = roofline_figure(found) if found["steps"] else None
+    return {**found, "problem": "", "memory": show_work.memory_lines(results), "roofline": figure}
 
 
 def input_rows(

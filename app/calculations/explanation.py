@@ -10,6 +10,7 @@ from app.calculations.parallelism import Layout
 #: Above this share of the capacity a fit is called tight.
 TIGHT = 0.92
 MILLISECONDS = 1000.0
+GOAL_MISSED = "The goal is missed"
 
 
 def gib(value: float) -> str:
@@ -145,7 +146,8 @@ def warnings(found: Estimate) -> Iterator[str]:
             "served: the queue, and with it the time to first token, grows without end."
         )
     for name, value, goal in missed_goals(best):
-        yield f"The goal is missed: {name} is {value:,.3g} ms, and at most {goal:,.4g} ms was asked for."
+        amount = f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
+        yield f"{GOAL_MISSED}: {name} is {amount} ms, and at most {goal:,.10g} ms was asked for."
     if formats.weights.bits < formats.activations.bits and formats.weights.bits < 16:
         lacking = formats.weights.peak in ("fp8", "fp4", "int8") and not gpu.supports(formats.weights.peak)
         reason = f" ({gpu.name} has no {formats.weights.name} units)" if lacking else ""
