@@ -114,7 +114,7 @@ def test_gpus_that_wait_cost_as_much() -> None:
         {"model": LLAMA_70B, "num_gpus": 1},
         {"model": LLAMA_70B, "num_gpus": 2, "concurrency": 64},
         {"max_tpot_ms": 7},
-        {"max_ttft_ms": 150, "concurrency": 200},
+        {"max_ttft_ms": 120, "concurrency": 200},
         {"model": LLAMA_70B, "num_gpus": 2, "max_tpot_ms": 25, "concurrency": 64},
     ],
     ids=["weights too large", "cache too large", "TPOT", "TTFT", "both"],
