@@ -116,7 +116,7 @@ def against(
         "data": traces,
         "layout": layout(
             HEIGHT,
-            xaxis=axis(x_title, type="log", tickvals=list(x), ticktext=[f"{at:,.0f}" for at in x]),
+            xaxis=axis(x_title, type="log", tickangle=0, **ticks(x)),
             yaxis=axis(y_title, type="log", dtick="D2"),
             shapes=[*levels, *own],
             showlegend=len(traces) > 1,
@@ -125,6 +125,15 @@ def against(
             annotations=[_words(name, value) for name, value in goals],
         ),
     }
+
+
+def ticks(x: Sequence[float]) -> Figure:
+    """Labels that have room: at most seven, the last among them, none too near the next."""
+    kept = list(x)[-1 :: -max(1, -(-len(x) // 7))]
+    if len(kept) > 1 and kept[0] < 1.5 * kept[1]:
+        del kept[1]
+    kept.reverse()
+    return {"tickvals": kept, "ticktext": [f"{at:,.0f}" for at in kept]}
 
 
 def _line(
