@@ -1,6 +1,6 @@
-"""For every test: where CI is true, nothing may be skipped for want of a browser or a screen.
+"""For every test: where CI is true, nothing may be skipped for want of a browser, a screen or PostgreSQL.
 
-`.ci/run` installs both, so a skip there would hide a lost test rather than excuse a missing tool.
+`.ci/run` installs them, so a skip there would hide a lost test rather than excuse a missing tool.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Generator
 
 import pytest
 
-NEEDED = {"browser", "desktop"}
+NEEDED = {"browser", "desktop", "postgres"}
 
 
 def in_ci() -> bool:

@@ -1,7 +1,10 @@
 """How gunicorn serves the application; it reads this file from its working directory. Settings: app/config.py."""
 
 import os
+import shutil
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 # The project; installed by pip this file lies inside the package, whose parent is meant.
@@ -16,7 +19,7 @@ workers = settings["WEB_CONCURRENCY"]
 worker_class = "gthread"
 threads = 4
 
-# One load of the application before the workers fork: they share its memory and a SECRET_KEY made at start.
+# One load of the application before the workers fork: they share its memory.
 preload_app = True
 
 timeout = 60
@@ -29,7 +32,28 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa:
 # gunicorn 27 would open a socket in the home directory, which a container's user does not have.
 control_socket_disable = True
 
-# Start, stop and errors go to stderr. For a line per request: GUNICORN_CMD_ARGS="--access-logfile -".
+# Start, stop and errors go to stderr. A line of JSON per request: REQUEST_LOG=1.
 errorlog = "-"
 accesslog = None
 access_log_format = '%(t)s "%(r)s" %(s)s %(B)s bytes %(M)s ms'
+
+# Where the workers count for /metrics, each in a file of its own; app/metrics.py. Without it each counts alone.
+# A reload reads this file again and keeps it.
+MADE_HERE = "calculator-metrics-"
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    with suppress(OSError):
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=MADE_HERE, dir=worker_tmp_dir)
+
+
+def child_exit(server, worker):
+    """What a worker counted stays; what it measured at the moment goes with it."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server):
+    directory = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""))
+    if directory.name.startswith(MADE_HERE):
+        shutil.rmtree(directory, ignore_errors=True)

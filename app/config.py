@@ -271,7 +271,7 @@ SETTINGS = (
         name="RATE_LIMIT",
         default="0",
         allowed=f"a whole number from 0 to {LARGEST_RATE}",
-        help="Calculations that one client may ask for in a minute; more are answered with 429. 0: any number.",
+        help="Requests that one client may send in a minute to calculate, import or save; more get 429. 0: any number.",
         parse=whole_number(0, LARGEST_RATE),
     ),
     Setting(

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask
 
-from app import assets, formatting, security
+from app import assets, bodies, formatting, login, request_log, security
 from app.blueprints import (
     accuracy,
     api,
@@ -26,10 +26,12 @@ from app.blueprints import (
     train,
     visualize,
 )
+from app.blueprints import login as login_pages
 from app.config import beside, settings
 from app.history import History
 from app.history_index import Index
 from app.run_log import RunLog
+from app.secret_key import secret_key
 from app.version import APP_VERSION
 
 
@@ -38,6 +40,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask("app", root_path=str(beside()), static_folder="static", template_folder="templates")
     app.config.from_mapping(settings(os.environ))
     app.config.from_mapping(config)
+    app.config["SECRET_KEY"] = app.config["SECRET_KEY"] or secret_key(Path(app.config["DATA_DIR"]))
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.jinja_env.globals["app_version"] = APP_VERSION
     app.extensions["run_log"] = RunLog(
@@ -45,12 +48,14 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         fsync=bool(app.config["LOG_FSYNC"]),
         max_bytes=app.config["LOG_MAX_MB"] * 1_000_000,
     )
-    app.extensions["history"] = History(
-        app.extensions["run_log"],
-        Index(app.extensions["run_log"], Path(app.config["DATA_DIR"]), app.config["DATABASE_URL"]),
-    )
-    for part in (assets, security, formatting, errors, own):
+    app.extensions["index"] = Index(app.extensions["run_log"], Path(app.config["DATA_DIR"]), app.config["DATABASE_URL"])
+    app.extensions["history"] = History(app.extensions["run_log"], app.extensions["index"])
+    for part in (request_log, bodies, assets, security, login, formatting, errors, own):
         part.init_app(app)
-    for page in (calculator, train, plan, models, gpus, results, sensitivity, visualize, accuracy, docs, api, health):
+    pages = (
+        calculator, train, plan, models, gpus, results, sensitivity, visualize, accuracy, docs, api,
+        health, login_pages,
+    )  # fmt: skip
+    for page in pages:
         app.register_blueprint(page.bp)
     return app

@@ -411,6 +411,16 @@ class Index:
         """Whether the log held more than was read when this process last looked."""
         return self._behind > 0
 
+    def lag_bytes(self) -> int:
+        """How much of the log is not read now. Raises IndexUnavailable, OSError or SQLAlchemyError."""
+        with self.reading() as db:
+            return self._compare(db)[2]
+
+    def check(self) -> None:
+        """Raise IndexUnavailable, OSError or SQLAlchemyError where the index cannot be read."""
+        with self.reading() as db:
+            db.execute(sa.select(files.c.id).limit(1))
+
     def state(self, db: sa.Connection) -> State:
         count, skipped, torn = db.execute(
             sa.select(

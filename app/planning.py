@@ -10,6 +10,7 @@ from typing import Any
 
 from app import catalog
 from app.calculations.accelerator import Gpu
+from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import inputs_of
 from app.calculations.planning import report
@@ -22,6 +23,8 @@ from app.scenarios import SERVING_INPUTS, serving_scenario
 PLANNING_INPUTS = inputs_of(PlanningInputs)
 MILLISECONDS = 1000.0
 AUTO = "auto"
+#: Accelerators x formats of weights x formats of cache of one search: all accelerators in two by two formats.
+MOST_COMBINATIONS = 400
 
 
 def plan(raw: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -30,17 +33,20 @@ def plan(raw: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
     values = {name: one.parse(raw.get(name)) for name, one in PLANNING_INPUTS.items()}
     demand, goals = demand_of(values), goals_of(values)
     scenario = scenario_of(values)
+    gpus, formats_to_try = gpus_of(values["gpu"]), options(scenario, values)
+    check_work(len(gpus), len(formats_to_try))
     found = search(
         scenario,
-        gpus_of(values["gpu"]),
-        options(scenario, values),
+        gpus,
+        formats_to_try,
         demand=demand,
         goals=goals,
         most_gpus=values["max_gpus_per_replica"],
     )
     logged = {name: value for name, value in values.items() if value is not None}
     logged |= {"model": scenario.model.name, "engine": scenario.engine.name}
-    return report.results(found, demand, goals, values["pue"]), logged
+    prices = (values["api_usd_per_million_input_tokens"], values["api_usd_per_million_output_tokens"])
+    return report.results(found, demand, goals, values["pue"], prices), logged
 
 
 def check_names(raw: Mapping[str, object]) -> None:
@@ -51,6 +57,17 @@ def check_names(raw: Mapping[str, object]) -> None:
             hint = f" Did you mean {', '.join(near)}?" if near else ""
             shown = str(key)[:100]
             raise InvalidInput(shown, f"{shown!r} is not an input of a plan.{hint}", ", ".join(PLANNING_INPUTS))
+
+
+def check_work(gpus: int, formats_to_try: int) -> None:
+    """InvalidInput for a search that would keep the server busy for too long."""
+    if gpus * formats_to_try > MOST_COMBINATIONS:
+        raise InvalidInput(
+            "weight_precision",
+            f"{gpus} accelerators in {formats_to_try} pairs of formats are {gpus * formats_to_try} combinations; "
+            "name fewer accelerators or formats.",
+            f"up to {MOST_COMBINATIONS} combinations",
+        )
 
 
 def demand_of(values: Mapping[str, Any]) -> Demand:
@@ -99,9 +116,21 @@ def gpus_of(text: str | None) -> list[Gpu]:
 
 
 def options(scenario: ServingScenario, values: Mapping[str, Any]) -> list[ServingScenario]:
-    """The scenario in every format of weights and cache that may be used."""
+    """The scenario with every engine and in every format of weights and cache that may be used."""
     weights, caches = (formats(values[name], name) for name in ("weight_precision", "kv_precision"))
-    return [replace(scenario, weight_precision=weight, kv_precision=cache) for weight in weights for cache in caches]
+    engines = [scenario.engine, *engines_of(values["other_engines"])]
+    return [
+        replace(scenario, engine=engine, weight_precision=weight, kv_precision=cache)
+        for engine in dict.fromkeys(engines)
+        for weight in weights
+        for cache in caches
+    ]
+
+
+def engines_of(text: str | None) -> list[Engine]:
+    """Engines separated by commas. Raises InvalidInput for one that is not known."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    return [catalog.engine(name, "other_engines") for name in names]
 
 
 def formats(text: str | None, field: str) -> list[str]:

@@ -102,7 +102,7 @@ WHERE_KNOWN = {
 
 
 #: Parts that may be missing as a whole, such as the bounds of what does not run.
-MAY_BE_MISSING = ("bound", "prefill", "decode", "offload", "grid", "disaggregation", "budget")
+MAY_BE_MISSING = ("bound", "prefill", "decode", "offload", "grid", "disaggregation", "budget", "break_even")
 
 
 def is_complete(results: Mapping[str, Any], keys: Mapping[str, Key] = RESULT_KEYS) -> bool:

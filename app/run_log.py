@@ -226,6 +226,17 @@ class RunLog:
                         sync_directory(self.directory)
                 return
 
+    def check(self) -> None:
+        """Raise OSError where a run could not be appended: no right to write, a read-only disk, or a full one."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        log = os.open(self.directory / WEB_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            disk = os.fstatvfs(log)
+            if disk.f_bavail * disk.f_frsize < MAX_LINE_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(log)
+
     def _put_aside(self, path: Path) -> bool:
         """Rename the locked file to its next generation; False where the directory refuses, and the file grows on."""
         numbers = [int(found[2]) for file in self.files() if (found := GENERATION.fullmatch(file.name)) and found[2]]

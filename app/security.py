@@ -1,12 +1,19 @@
-"""What every answer forbids the browser, and the refusal of requests that another site's page makes it send."""
+"""What every answer forbids the browser, and requests that are refused: of other sites' pages, and too many."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, abort, request
+from flask import Flask, Response, abort, current_app, request
+from werkzeug.exceptions import TooManyRequests
+
+from app.clients import client_address, household
+from app.rate_limit import Counter
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+#: Pages that calculate, as a form that is sent does: they count for RATE_LIMIT.
+CALCULATING = {"sensitivity.of_form", "sensitivity.of_run"}
 
 HEADERS = {
     "Content-Security-Policy": "; ".join(
@@ -22,7 +29,11 @@ HEADERS = {
         )
     ),
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",  # what frame-ancestors says, for older browsers
     "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
 
@@ -45,6 +56,17 @@ def refuse_other_sites() -> None:
         abort(403, "This request was sent by a page of another site and was not carried out.")
 
 
+def refuse_too_many() -> None:
+    """429 for a client that sends more than RATE_LIMIT requests a minute that make the server work."""
+    limit = current_app.config["RATE_LIMIT"]
+    if not limit or (request.method in SAFE_METHODS and request.endpoint not in CALCULATING):
+        return
+    counter: Counter = current_app.extensions["rate_limit"]
+    if counter.count(household(client_address(request, current_app.config["AUTH_PROXY_IPS"]))) > limit:
+        seconds = counter.seconds_left()
+        raise TooManyRequests(f"{limit} a minute are allowed. Try again in {seconds} s.", retry_after=seconds)
+
+
 def add_headers(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
@@ -52,5 +74,7 @@ def add_headers(response: Response) -> Response:
 
 
 def init_app(app: Flask) -> None:
+    app.extensions["rate_limit"] = Counter(Path(app.config["DATA_DIR"]), "requests")
     app.before_request(refuse_other_sites)
+    app.before_request(refuse_too_many)
     app.after_request(add_headers)

@@ -54,6 +54,16 @@ def test_every_requirement_is_pinned_to_one_version(name: str) -> None:
     assert len(names) == len(set(names))
 
 
+def test_the_image_installs_what_is_pinned_and_checks_every_file() -> None:
+    """requirements.lock holds the same versions with hashes, and what other systems need on top."""
+    assert "--require-hashes -r requirements.lock" in dockerfile()
+    blocks = re.split(r"\n(?=[a-z])", (PROJECT / "requirements.lock").read_text())[1:]
+    locked = {block.split()[0]: block for block in blocks}
+    elsewhere = {name for name, block in locked.items() if " ; " in block.splitlines()[0]}
+    assert set(locked) - elsewhere == set(pins("requirements.txt")), "run scripts/lock"
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", block) for block in locked.values())
+
+
 def test_the_demanded_packages_are_there() -> None:
     assert {line.split("==")[0] for line in pins("requirements.txt")} >= DEMANDED
 

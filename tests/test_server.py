@@ -147,6 +147,47 @@ def test_a_request_under_way_is_answered_before_the_server_stops(start: Start) -
     assert server.process.wait(timeout=45) == 0
 
 
+def test_the_numbers_of_all_workers_are_added_up_and_outlive_a_killed_one(start: Start) -> None:
+    server = start(WEB_CONCURRENCY="3")
+    wait_for_workers(server, 3)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: server.request("POST", "/api/v1/estimate", json.dumps(ESTIMATE), **JSON), range(24)))
+
+    def appended() -> str:
+        return next(line for line in server.request("GET", "/metrics")[1].splitlines() if line.startswith(COUNTED))
+
+    assert appended() == f"{COUNTED} 24.0"
+    victim = int(re.findall(r"Booting worker with pid: (\d+)", server.output.read_text())[0])
+    os.kill(victim, signal.SIGKILL)
+    wait_for_workers(server, 4)
+    assert appended() == f"{COUNTED} 24.0"
+    directory = directory_of_counts(server)
+    assert directory.is_dir()
+    assert server.stop() == 0
+    assert not directory.exists()
+
+
+COUNTED = 'calculator_runs_appended_total{kind="estimate"}'
+
+
+def directory_of_counts(server: Server) -> Path:
+    """Where the workers count: a file of it is in the memory of each that has counted."""
+    for worker in re.findall(r"Booting worker with pid: (\d+)", server.output.read_text()):
+        maps = Path(f"/proc/{worker}/maps")
+        found = re.search(r"(/\S+)/counter_\d+\.db", maps.read_text() if maps.exists() else "")
+        if found:
+            return Path(found[1])
+    raise AssertionError("no worker counts in a file")
+
+
+def test_a_line_of_json_per_request_goes_to_stderr(start: Start) -> None:
+    server = start(REQUEST_LOG="1")
+    response, _ = server.request("POST", "/api/v1/estimate", json.dumps(ESTIMATE), **JSON)
+    server.stop()
+    lines = [json.loads(line) for line in server.output.read_text().splitlines() if line.startswith("{")]
+    assert response.headers["X-Request-ID"] in [line["request_id"] for line in lines]
+
+
 def test_it_listens_on_this_machine_only_unless_host_says_otherwise(start: Start) -> None:
     assert f"Listening at: http://127.0.0.1:{(server := start()).port}" in server.output.read_text()
     assert f"Listening at: http://0.0.0.0:{(server := start(HOST='0.0.0.0')).port}" in server.output.read_text()

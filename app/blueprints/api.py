@@ -11,9 +11,11 @@ from werkzeug.routing import RoutingException
 
 from app import catalog, facts, json_text, openapi, result_page, show_work
 from app import sensitivity as moved
+from app.blueprints.errors import headers_of
 from app.calculations.errors import InvalidInput
 from app.run_log import Run
 from app.runs import estimate_run, plan_run, train_run
+from app.saving import not_saved
 
 PREFIX = "/api/v1"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -133,11 +135,8 @@ def body() -> bytes:
 
 
 def saved(run: Run) -> dict[str, Any]:
-    """Log the run. A full disk does not take the answer away: it is told instead."""
-    try:
-        current_app.extensions["run_log"].append(run)
-    except (OSError, ValueError) as error:
-        current_app.logger.error("The run %s could not be logged: %s", run.run_id, error)
+    """Log the run; what the answer says of it where that failed."""
+    if not_saved(run):
         return {"saved": False, "warning": "The run could not be logged, so its id will not be found."}
     return {}
 
@@ -169,4 +168,6 @@ def http_error(error: HTTPException) -> Response:
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         limit = current_app.config["MAX_CONTENT_LENGTH"]
         return refusal(status, "The body is too large.", field="body", allowed=f"up to {limit:,} bytes")
-    return refusal(status, error.description or HTTPStatus(status).phrase)
+    response = refusal(status, error.description or HTTPStatus(status).phrase)
+    response.headers.extend(headers_of(error))
+    return response

@@ -10,10 +10,12 @@ from werkzeug.exceptions import HTTPException
 #: Status -> (heading, what to do).
 ADVICE = {
     400: ("The request is not understood", "Go back, reload the page and try again."),
+    401: ("Not logged in", "Log in, then try again."),
     403: ("Not carried out", "Open the calculator itself and send the form from there."),
     404: ("There is no such page", "Check the address, or start from the calculator."),
     405: ("That address is used differently", "Start from the calculator."),
     413: ("The request is too large", "Send less: a form of this application is never that large."),
+    429: ("Too many requests", "Wait a moment, then try again."),
     500: ("Something went wrong here", "It is not your input's fault. The server's log holds the cause."),
     503: ("Not available at the moment", "Try again in a moment."),
 }
@@ -44,10 +46,13 @@ def error_page(error: HTTPException) -> Response:
     else:
         page = render_template("errors/error.html", status=status, heading=heading, what=what, advice=advice)
         response = make_response(page, status)
-    for name, value in error.get_headers():
-        if name.lower() not in ("content-type", "content-length"):
-            response.headers[name] = value
+    response.headers.extend(headers_of(error))
     return response
+
+
+def headers_of(error: HTTPException) -> list[tuple[str, str]]:
+    """The headers that belong to the status, such as Allow and Retry-After; not those of the body."""
+    return [pair for pair in error.get_headers() if pair[0].lower() not in ("content-type", "content-length")]
 
 
 def _is_stock(error: HTTPException) -> bool:

@@ -1,14 +1,59 @@
-"""Whether the server answers: for load balancers and the container's health check."""
+"""What machines ask of the server: whether it lives, whether it can do all of its work, and its numbers."""
 
 from __future__ import annotations
 
-from flask import Blueprint
+from http import HTTPStatus
 
+import sqlalchemy as sa
+from flask import Blueprint, Response, current_app
+
+from app import metrics
+from app.history_index import Index, IndexUnavailable, reason
 from app.version import APP_VERSION
 
 bp = Blueprint("health", __name__)
 
 
 @bp.get("/healthz")
-def health() -> dict[str, str]:
+def live() -> dict[str, str]:
+    """For what restarts a server that hangs."""
     return {"status": "ok", "version": APP_VERSION}
+
+
+@bp.get("/readyz")
+def ready() -> tuple[dict[str, object], int]:
+    """For what sends it requests: 503, with the reason, where runs cannot be logged or not be searched."""
+    checks = {"log": log_problem(), "index": index_problem()}
+    good = not any(checks.values())
+    told = {name: problem or "ok" for name, problem in checks.items()}
+    status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+    return {"status": "ok" if good else "not ready", "checks": told}, status
+
+
+@bp.get("/metrics")
+def numbers() -> Response:
+    """The server's numbers for Prometheus."""
+    index: Index = current_app.extensions["index"]
+    try:
+        metrics.INDEX_LAG_BYTES.set(index.lag_bytes())
+    except (IndexUnavailable, OSError, sa.exc.SQLAlchemyError) as error:
+        current_app.logger.warning("How far the index lags is not known: %s", reason(error))
+    return Response(metrics.text(), content_type=metrics.CONTENT_TYPE)
+
+
+def log_problem() -> str:
+    """Why the log cannot be written to; nothing where it can."""
+    try:
+        current_app.extensions["run_log"].check()
+    except OSError as error:
+        return f"cannot be written to: {error.strerror}"
+    return ""
+
+
+def index_problem() -> str:
+    """Why the index cannot be used; nothing where it can."""
+    try:
+        current_app.extensions["index"].check()
+    except (IndexUnavailable, OSError, sa.exc.SQLAlchemyError) as error:
+        return f"cannot be used: {reason(error)}"
+    return ""

@@ -14,6 +14,7 @@ from app.forms import share_args
 from app.glossary_planning import PLANNING_KEYS
 from app.planning import PLANNING_INPUTS
 from app.run_log import Run
+from app.saving import not_saved
 from app.training_scenarios import ALL_TRAINING_INPUTS, chosen_inputs
 
 bp = Blueprint("results", __name__)
@@ -33,11 +34,9 @@ def result(run_id: str) -> Any:
 
 def answered(run: Run) -> Any:
     """Log a run and lead to its page. Where the log cannot be written, the page itself with the reason."""
-    try:
-        current_app.extensions["run_log"].append(run)
-    except (OSError, ValueError) as error:
-        current_app.logger.error("The run %s could not be logged: %s", run.run_id, error)
-        return result_page(run, not_saved=getattr(error, "strerror", None) or str(error))
+    problem = not_saved(run)
+    if problem:
+        return result_page(run, not_saved=problem)
     return redirect(url_for("results.result", run_id=run.run_id), HTTPStatus.SEE_OTHER)
 
 
