@@ -10,23 +10,26 @@ from flask import Blueprint, abort, current_app, render_template, request
 from app import plan_compare, plan_heat
 from app.blueprints.results import answered
 from app.calculations.errors import InvalidInput
+from app.form_examples import examples
 from app.forms import COMPLETE, InputForm, PlanForm
+from app.planning import PLANNING_INPUTS
 from app.run_log import Run
 from app.runs import plan_run
+from app.workloads import workloads
 
 bp = Blueprint("plan", __name__)
 
-#: Loads to start from: name -> inputs that it fills in.
-EXAMPLES = {
-    "Chat": {"input_tokens": 1000, "output_tokens": 300, "request_rate": 20, "max_ttft_ms": 500, "max_tpot_ms": 40},
-    "RAG": {"input_tokens": 6000, "output_tokens": 400, "request_rate": 5, "max_ttft_ms": 2000, "max_tpot_ms": 50},
-    "Code": {"input_tokens": 2000, "output_tokens": 150, "request_rate": 50, "max_ttft_ms": 300, "max_tpot_ms": 20},
-    "Batch": {"input_tokens": 2000, "output_tokens": 500, "request_rate": 10, "max_ttft_ms": "", "max_tpot_ms": ""},
-}
-
 
 def form_page(form: InputForm) -> str:
-    return render_template("plan/form.html", form=form, groups=form.groups(), complete=COMPLETE, examples=EXAMPLES)
+    typical = {one.label: one.planning for one in workloads().values()}
+    reasons = {one.label: one.reason for one in workloads().values()}
+    return render_template(
+        "plan/form.html",
+        form=form,
+        groups=form.groups(),
+        complete=COMPLETE,
+        examples=examples(form, typical, PLANNING_INPUTS, "plan.form", reasons),
+    )
 
 
 @bp.get("/plan")

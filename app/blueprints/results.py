@@ -6,9 +6,9 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, abort, current_app, redirect, render_template, url_for
+from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 
-from app import glossary, nearest, plan_page, show_work, train_page
+from app import glossary, nearest, plan_page, result_tabs, show_work, train_page
 from app import result_page as page
 from app.forms import share_args
 from app.glossary_planning import PLANNING_KEYS
@@ -52,6 +52,14 @@ def result_page(run: Run, *, not_saved: str = "") -> str:
         return render_template("plan/result.html", run=run, not_saved=not_saved, change=change, **parts)
     if run.kind != "estimate" or not page.is_complete(run.results):
         return render_template("results/other.html", run=run, document=json.dumps(run.as_dict(), indent=2))
+    return estimate_page(run, not_saved=not_saved)
+
+
+def estimate_page(run: Run, *, not_saved: str) -> str:
+    """The page of an estimate; of what its tabs hold only the one that is asked for is worked out."""
+    tab = result_tabs.tab_of(request.args.get("tab"))
+    missed = result_tabs.missed(run.inputs, run.results)
+    shows_work = not_saved or tab in ("operators", "equations")
     return render_template(
         "results/result.html",
         run=run,
@@ -60,6 +68,13 @@ def result_page(run: Run, *, not_saved: str = "") -> str:
         state=page.state(run.results),
         metrics=page.metrics(run.results),
         notes=page.notes(run.inputs, run.results),
+        missed=missed,
+        warnings=result_tabs.warnings(run.results),
+        fixes=result_tabs.fix_rows(run.inputs) if missed or not run.results["fits"] else [],
+        tabs=result_tabs.TABS,
+        tab=tab,
+        tab_parts=result_tabs.parts(tab, run),
+        cells=result_tabs.cells,
         memory_rows=page.memory_rows(run.results),
         memory_names=page.MEMORY_NAMES,
         flops_rows=page.flops_rows(run.results),
@@ -68,8 +83,8 @@ def result_page(run: Run, *, not_saved: str = "") -> str:
         figures=page.figures(run.results),
         input_rows=page.input_rows(run.inputs),
         change=url_for("calculator.form", **share_args(run.inputs)),
-        work=page.work(run.inputs, run.results),
+        work=page.work(run.inputs, run.results) if shows_work else None,
         shown=show_work,
-        nearest=nearest.block(run.inputs, run.results),
+        nearest=nearest.block(run.inputs, run.results) if not_saved or tab == "overview" else None,
         nearness=glossary.NEARNESS,
     )
