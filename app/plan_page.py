@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -163,13 +162,13 @@ def break_even_figure(found: Mapping[str, Any]) -> Figure:
 WHAT_IF = (
     "request_rate", "concurrency", "input_tokens", "output_tokens", "max_ttft_ms", "max_tpot_ms", "budget_usd_per_hour",
 )  # fmt: skip
-#: A slider goes from a tenth to ten times the value; from these where there is none.
-REACH, MIDDLE = 10.0, {"max_ttft_ms": 1000.0, "max_tpot_ms": 50.0, "budget_usd_per_hour": 100.0}
+#: A slider goes from a sixteenth to sixteen times the value, not below one; around these where there is none.
+REACH, MIDDLE = 16, {"max_ttft_ms": 1000.0, "max_tpot_ms": 50.0, "budget_usd_per_hour": 100.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Slider:
-    """An input with its present text, and the ends and place of its slider in decades."""
+    """An input with its present text, and the ends of its slider."""
 
     name: str
     label: str
@@ -177,7 +176,6 @@ class Slider:
     value: str
     low: float
     high: float
-    at: float
 
 
 def what_if(inputs: Mapping[str, Any]) -> list[Slider]:
@@ -187,10 +185,8 @@ def what_if(inputs: Mapping[str, Any]) -> list[Slider]:
         value = inputs.get(name)
         if not isinstance(value, int | float) and name not in MIDDLE:
             continue
-        middle = math.log10(float(value) if value else MIDDLE[name])
-        reach = math.log10(REACH)
+        middle = float(value) if value else MIDDLE[name]
         one = PLANNING_INPUTS[name]
         text = "" if value is None else f"{value:g}"
-        ends = (round(middle - reach, 3), round(middle + reach, 3), round(middle, 3))
-        found.append(Slider(name, one.label, one.unit, text, *ends))
+        found.append(Slider(name, one.label, one.unit, text, max(1.0, middle / REACH), max(4.0, middle * REACH)))
     return found
