@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,6 +30,8 @@ from app.run_log import Run, RunLog
 MAX_CHOICES = 300
 #: How long a page reads on in the log before it shows what it has.
 BUDGET_SECONDS = 0.25
+#: How long a database that did not answer is left alone by those who only bring news.
+AWAY_SECONDS = 30.0
 #: Fewer matching runs than one in so many are looked up one by one, more are met soon on a walk in order.
 RARE = 50
 #: Rows of a CSV file; `python -m app history --csv` knows no limit.
@@ -112,6 +115,7 @@ class History:
     def __init__(self, log: RunLog, index: Index) -> None:
         self._log = log
         self._index = index
+        self._share_again = 0.0
 
     def query(self, query: Query) -> Page:
         """The page of rows that the query asks for; the last page where it asks for one beyond."""
@@ -176,6 +180,16 @@ class History:
     def state(self) -> State:
         """What the index knows of the log."""
         return self._read(self._index.state)
+
+    def share(self) -> None:
+        """Put what was appended where the other servers of a shared index look, if there are others. Never raises."""
+        if not self._index.url or time.monotonic() < self._share_again:
+            return
+        try:
+            self._index.catch_up_soon(BUDGET_SECONDS)
+        except (OSError, IndexUnavailable, sa.exc.SQLAlchemyError) as error:
+            self._share_again = time.monotonic() + AWAY_SECONDS
+            logger.warning("Other servers do not see the newest runs yet: %s", reason(error))
 
     def catch_up(self) -> None:
         """Read the log to its end, however long that takes."""
@@ -288,6 +302,8 @@ def _directed(column: sa.Column, descending: bool) -> sa.UnaryExpression:
 
 def setup_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
     """What the filters ask of model, GPU and all else that runs share."""
+    if any("\0" in getattr(filters, name) for name in ("model", "gpu", "engine", "q")):
+        return [sa.false()]  # No row holds this character, and PostgreSQL refuses a question with it.
     conditions: list[sa.ColumnElement[bool]] = [
         setups.c[name] == getattr(filters, name)
         for name in ("model", "gpu", "engine", "source", "kind")

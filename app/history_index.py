@@ -32,8 +32,12 @@ from app.run_log import LogFile, Mark, News, Run, RunLog, run_of
 SCHEMA = 1
 #: Of a log file, read in one transaction.
 BATCH_BYTES = 12_000_000
+#: Of so many the indexes are made in a moment; of more, a thread makes them while pages do without.
+FEW_RUNS = 20_000
 #: How long a reader waits for another process that writes.
 PATIENCE_SECONDS = 1.0
+#: How long a database that does not answer is waited for.
+CONNECT_SECONDS = 3
 #: PostgreSQL's advisory lock: whoever holds it catches up.
 LOCK = 0x6C6C6D63
 
@@ -162,7 +166,9 @@ class Index:
 
     def _opened(self) -> sa.Engine:
         if self.url:
-            engine = sa.create_engine(self.url, pool_pre_ping=True, pool_size=4)
+            engine = sa.create_engine(
+                self.url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": CONNECT_SECONDS}
+            )
             with engine.begin() as db:
                 db.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
                 _create_tables(db)
@@ -254,11 +260,14 @@ class Index:
     def catch_up(self, seconds: float | None = None) -> int:
         """Read what was appended to the log; stop after so many seconds. Returns how many bytes are left.
 
-        Raises IndexUnavailable, and OSError where the log cannot be read.
+        Without a limit of time the indexes are there afterwards too. Raises IndexUnavailable, and OSError where the log
+        cannot be read.
         """
         end = None if seconds is None else time.monotonic() + seconds
         while True:
             self._behind = self._step(patient=seconds is None)
+            if not self._behind and seconds is None:
+                self._make_indexes()
             if not self._behind or (end is not None and time.monotonic() >= end):
                 return self._behind
 
@@ -268,7 +277,7 @@ class Index:
         if reader is not None and reader.is_alive():
             return self._behind
         left = self.catch_up(seconds)
-        if left:
+        if left or not self._is_indexed():
             self._reader = threading.Thread(target=self._finish, name="history", daemon=True)
             self._reader.start()
         return left
@@ -277,6 +286,7 @@ class Index:
         with suppress(IndexUnavailable, OSError, sa.exc.SQLAlchemyError):
             while self.catch_up(5.0):
                 time.sleep(0.01)
+            self._make_indexes()
 
     def _step(self, patient: bool) -> int:
         """One transaction's worth."""
@@ -288,7 +298,6 @@ class Index:
                 with self.reading() as db:
                     stale, gone, size = self._compare(db)
                 if not (stale or gone):
-                    self._make_indexes()
                     return 0
                 with self._writing() as db:
                     stale, gone, size = self._compare(db)  # Another process may have been faster.
@@ -377,18 +386,30 @@ class Index:
         # Written out: for as many rows as these, SQLAlchemy's own insert takes longer than the database.
         db.exec_driver_sql(INSERT.format(", ".join(["%s" if self.url else "?"] * len(added[0]))), added)
 
+    def _is_indexed(self) -> bool:
+        """Whether the indexes are there; made at once where that takes no time."""
+        if not self._indexed:
+            with self.reading() as db:
+                few = self.state(db).runs < FEW_RUNS
+                there = {index["name"] for index in sa.inspect(db).get_indexes(runs.name)}
+                self._indexed = there >= {index.name for index in INDEXES}
+            if few:
+                self._make_indexes()
+        return self._indexed
+
     def _make_indexes(self) -> None:
-        if self._indexed:
-            return
-        with self._writing() as db:
-            for index in INDEXES:
-                index.create(db, checkfirst=True)
+        with self._turn:
+            if self._indexed:
+                return
+            with self._writing() as db:
+                for index in INDEXES:
+                    index.create(db, checkfirst=True)
+                if not self.url:
+                    db.exec_driver_sql("ANALYZE")
             if not self.url:
-                db.exec_driver_sql("ANALYZE")
-        if not self.url:
-            with self.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as db:
-                db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._indexed = True
+                with self.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+                    db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._indexed = True
 
     @property
     def origin(self) -> str:

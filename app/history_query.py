@@ -126,9 +126,8 @@ class Reader:
         self.errors.append(InvalidInput(name, f"{shown!r} {why}", allowed))
 
     def given(self, name: str) -> str:
-        """The text of a parameter, without the character zero: no run holds it and PostgreSQL refuses it."""
         values = self.args.get(name) or ("",)
-        return values[0].replace("\0", "").strip()
+        return values[0].strip()
 
     def short(self, name: str) -> str:
         value = self.given(name)

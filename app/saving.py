@@ -18,4 +18,5 @@ def not_saved(run: Run) -> str:
         current_app.logger.error("The run %s could not be logged: %s", run.run_id, error)
         return getattr(error, "strerror", None) or str(error)
     metrics.RUNS_APPENDED.labels(run.kind).inc()
+    current_app.extensions["history"].share()
     return ""

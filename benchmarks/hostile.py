@@ -135,8 +135,8 @@ def strange_header() -> bytes:
         "Accept: " + "*/*;q=x," * 900, "Authorization: Basic \xff", "Range: bytes=0-1,2-3,-5",
         "If-Modified-Since: never", "Host: evil.example", "Sec-Fetch-Site: cross-site",
         "Accept-Encoding: gzip;q=nan, *;q=-1",
-        "Content-Type: text/html; charset=nonsense", "Expect: 100-continue", "X-Request-ID: a\tb",
-        "Bad Header: x", "Origin: null", "Upgrade: websocket",
+        "Content-Type: text/html; charset=nonsense",
+        "Expect: 100-continue", "X-Request-ID: a\tb", "Bad Header: x", "Origin: null", "Upgrade: websocket",
     ))  # fmt: skip
     return request(chance.choice(("GET", "POST")), chance.choice(PATHS), b"", header)
 

@@ -72,8 +72,6 @@ def instance(directory: Path, url: str) -> FlaskClient:
 def test_two_servers_find_each_others_runs(tmp_path: Path, url: str) -> None:
     one, other = instance(tmp_path / "one", url), instance(tmp_path / "other", url)
     made = {client: client.post("/api/v1/estimate", json=ESTIMATE).json["run_id"] for client in (one, other)}
-    for client in (one, other):
-        client.get("/visualize")
     for client, run_id in itertools.product((one, other), made.values()):
         assert run_id in client.get("/visualize").text
         assert client.get(f"/results/{run_id}").status_code == 200
@@ -93,9 +91,10 @@ def test_real_servers_with_workers_of_their_own_share_it(tmp_path: Path, url: st
             status, _, body = server.request("POST", "/api/v1/estimate", json.dumps(ESTIMATE), "application/json")
             assert status == 200
             made.append(json.loads(body)["run_id"])
+            other_one = (other, one)[number % 2]
+            assert other_one.request("GET", f"/results/{made[-1]}")[0] == 200
         for server in (one, other):
             assert server.request("GET", "/readyz")[0] == 200
-            server.request("GET", "/visualize")
         for server in (one, other):
             page = server.request("GET", "/visualize?per_page=100")[2].decode()
             assert [run_id for run_id in made if run_id not in page] == []
