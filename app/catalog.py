@@ -82,8 +82,8 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
         by_key.setdefault(same(candidate.rsplit("/", 1)[-1]), candidate)
         by_key.setdefault(same(candidate), candidate)
     key = same(name.rsplit("/", 1)[-1])[:100]
-    found = difflib.get_close_matches(key, by_key, n=count * 2, cutoff=0.4)
-    found += [k for k in by_key if key and key in k]
+    found = sorted((k for k in by_key if len(key) > 3 and key in k), key=len)
+    found += difflib.get_close_matches(key, by_key, n=count * 2, cutoff=0.4)
     return list(dict.fromkeys(by_key[k] for k in found))[:count]
 
 
@@ -128,6 +128,16 @@ def models() -> Mapping[str, ModelEntry]:
     return own | dict(preset_models()) if own else preset_models()
 
 
+#: Ends of a name that say how a model was tuned, not what shape it has: the base model has the same.
+TUNED = re.compile(r"(instruct|chat|it|hf|base)$")
+
+
+def model_names() -> list[str]:
+    """Every name that a model may be asked for by, presets first: for suggestions."""
+    others = (row["model"] for row in rows(DATA / "models" / "aliases.csv", ("model", "same_shape_as")))
+    return [*models(), *others]
+
+
 @cache
 def model_aliases() -> Mapping[str, str]:
     """Other ids of the same shape (instruct, quantised, repackaged) -> preset id; keys made by `same`."""
@@ -139,6 +149,10 @@ def model_aliases() -> Mapping[str, str]:
         if row["same_shape_as"] in preset_models():
             aliases.setdefault(same(row["model"]), row["same_shape_as"])
             aliases.setdefault(same(row["model"].rsplit("/", 1)[-1]), row["same_shape_as"])
+    for name, preset in list(aliases.items()):
+        base = TUNED.sub("", name)
+        if base:
+            aliases.setdefault(base, preset)
     return MappingProxyType(aliases)
 
 
@@ -157,7 +171,7 @@ def model(name: str, field: str = "model") -> Model:
         return read_model(found)
     own = user_data.current().models.get(name)
     if own is None:
-        raise unknown(field, "Model", name, models())
+        raise unknown(field, "Model", name, model_names())
     return own.model
 
 
@@ -167,8 +181,7 @@ GPU_COLUMNS = (
     "slug", "name", "vendor", "architecture", "year", "memory_gib", "memory_gib_basis", "marketing_memory_gb",
     "memory_bandwidth_gb_s", "fp32_tflops", "tf32_tensor_tflops", *PEAK_COLUMNS, "l2_cache_mb", "sm_count",
     "interconnect", "interconnect_unidir_gb_s_per_gpu", "pcie", "pcie_unidir_gb_s", "scale_up_domain", "tdp_w",
-    "cloud_price_usd_per_gpu_hour", "cloud_price_source", "source", "notes", "fields_confirmed_by_stored_file",
-    "fields_from_recalled_datasheet_only",
+    "source", "notes", "fields_confirmed_by_stored_file", "fields_from_recalled_datasheet_only",
 )  # fmt: skip
 
 
@@ -184,8 +197,27 @@ def number(row: Mapping[str, str], column: str) -> float | None:
 MULTIPROCESSORS = 132
 
 
+PRICE_COLUMNS = ("gpu", "usd_per_gpu_hour", "date", "source")
+
+
+@cache
+def prices() -> Mapping[str, Mapping[str, str]]:
+    """Accelerator -> its list price: USD per hour, its date and source. What is not listed is not known."""
+    return MappingProxyType({row["gpu"]: MappingProxyType(row) for row in rows(DATA / "prices.csv", PRICE_COLUMNS)})
+
+
+def priced(gpu: Gpu) -> Gpu:
+    """The accelerator at the price that a user has saved for it, if any."""
+    own = user_data.current().prices.get(gpu.slug)
+    if own is None:
+        return gpu
+    said = f"{own.source or 'own price'}, saved {own.saved[:10]}"
+    return dataclasses.replace(gpu, price_usd_per_hour=own.usd_per_gpu_hour, price_source=said)
+
+
 def read_gpu(row: Mapping[str, str]) -> Gpu:
     """A row of gpus.csv in SI units."""
+    listed = prices().get(row["slug"])
     peaks = {peak: float(row[column]) * TERA for column, peak in PEAK_COLUMNS.items() if row[column]}
     wide = number(row, "tf32_tensor_tflops") or number(row, "fp32_tflops")
     if wide:
@@ -207,8 +239,8 @@ def read_gpu(row: Mapping[str, str]) -> Gpu:
         multiprocessors=MULTIPROCESSORS if row["vendor"] != "nvidia" else int(row["sm_count"] or MULTIPROCESSORS),
         pcie_bytes_per_second=(number(row, "pcie_unidir_gb_s") or 32.0) * GB_PER_SECOND,
         tdp_watts=number(row, "tdp_w"),
-        price_usd_per_hour=number(row, "cloud_price_usd_per_gpu_hour"),
-        price_source=row["cloud_price_source"],
+        price_usd_per_hour=number(listed, "usd_per_gpu_hour") if listed else None,
+        price_source=f"{listed['source']}; {listed['date']}" if listed else "",
         source=row["source"],
         notes=row["notes"],
     )
@@ -240,7 +272,8 @@ def means_a_preset_gpu(name: str) -> bool:
 def gpus() -> Mapping[str, Gpu]:
     """Saved accelerators first, then the presets, by slug."""
     own = {slug: one.gpu for slug, one in own_gpus().items()}
-    return own | dict(preset_gpus()) if own else preset_gpus()
+    found = own | dict(preset_gpus()) if own else preset_gpus()
+    return {slug: priced(one) for slug, one in found.items()} if user_data.current().prices.entries() else found
 
 
 @cache
@@ -267,12 +300,12 @@ def gpu(name: str, field: str = "gpu") -> Gpu:
     """The accelerator of this slug or name, preset or saved; InvalidInput with the nearest names where none is."""
     found = name if name in preset_gpus() else gpu_aliases().get(same(name))
     if found is not None:
-        return preset_gpus()[found]
+        return priced(preset_gpus()[found])
     own = user_data.current().gpus.get(name)
     if own is None:
         known = gpus()
         raise unknown(field, "Accelerator", name, [*known, *(one.name for one in known.values())])
-    return own.gpu
+    return priced(own.gpu)
 
 
 # --- engines and surroundings -----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import click
 from app import (
     catalog,
     config_file,
+    deploy_serving,
     desktop,
     facts,
     json_text,
@@ -179,7 +180,10 @@ def train(launch: str | None, as_json: bool, **options: str | None) -> None:
 
 @main.command(cls=grouped(PLANNING_INPUTS, PLANNING_GROUPS))
 @declared_options(PLANNING_INPUTS)
-@click.option("--launch", type=click.Choice(list(launch_serving.LAUNCHERS)), help="Print what starts a replica.")
+@click.option(
+    "--launch", type=click.Choice([*launch_serving.LAUNCHERS, *deploy_serving.FORMS]),
+    help="Print what starts a replica, or deploys the plan.",
+)  # fmt: skip
 @json_option
 def plan(launch: str | None, as_json: bool, **options: str | tuple[str, ...] | None) -> None:
     """Find what to buy for a load: accelerators, layout, replicas and cost, ranked, with why the others lose.
@@ -190,7 +194,10 @@ def plan(launch: str | None, as_json: bool, **options: str | tuple[str, ...] | N
     run = plan_run({name: text for name, text in raw.items() if text}, source="cli")
     not_saved = save(run)
     plans = run.results["plans"]
-    snippet = launch_serving.snippet(launch, run.inputs, plans[0]) if launch and plans else None
+    snippet = None
+    if launch and plans:
+        made_by = deploy_serving.file_of if launch in deploy_serving.FORMS else launch_serving.snippet
+        snippet = made_by(launch, run.inputs, plans[0])
     if as_json:
         document = {"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | not_saved
         click.echo(json_text.write(document | ({} if snippet is None else {"launch": snippet}), indent=2))
@@ -287,6 +294,25 @@ def gpu(name: str | None, save_as: str | None, do_delete: bool, do_export: bool,
         shown = catalog.gpu(name)
     document = facts.gpu_facts(shown)
     show([json_text.write(document, indent=2)] if as_json else text_report.gpu(document))
+
+
+@main.command()
+@click.argument("gpu", required=False)
+@click.argument("usd", required=False)
+@click.option("--source", default="", metavar="TEXT", help="Where the price comes from, kept with it.")
+@click.option("--delete", "do_delete", is_flag=True, help="Return to the list price.")
+@json_option
+def price(gpu: str | None, usd: str | None, source: str, do_delete: bool, as_json: bool) -> None:
+    """Show what accelerators cost an hour, or keep a price USD of one's own for GPU."""
+    if gpu is not None and (usd is not None or do_delete):
+        own.on_disk(lambda: own.delete_price(gpu) if do_delete else own.save_price(gpu, usd, source))
+    elif usd is not None or do_delete or source:
+        raise InvalidInput("gpu", "GPU is missing: whose price is meant?", "the name of an accelerator")
+    shown = [catalog.gpu(gpu)] if gpu is not None else list(catalog.gpus().values())
+    document = [
+        {"gpu": one.slug, "usd_per_gpu_hour": one.price_usd_per_hour, "source": one.price_source} for one in shown
+    ]
+    show([json_text.write({"prices": document}, indent=2)] if as_json else text_report.prices(shown))
 
 
 def check_saving(name: str | None, save_as: str | None, do_delete: bool, do_export: bool, replace: bool) -> None:

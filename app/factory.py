@@ -14,6 +14,7 @@ from app.blueprints import (
     accuracy,
     api,
     calculator,
+    compare,
     docs,
     errors,
     gpus,
@@ -31,6 +32,7 @@ from app.config import beside, settings
 from app.history import History
 from app.history_index import Index
 from app.run_log import RunLog
+from app.run_notes import RunNotes
 from app.secret_key import secret_key
 from app.version import APP_VERSION
 
@@ -48,13 +50,14 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         fsync=bool(app.config["LOG_FSYNC"]),
         max_bytes=app.config["LOG_MAX_MB"] * 1_000_000,
     )
+    app.extensions["run_notes"] = RunNotes(app.extensions["run_log"])
     app.extensions["index"] = Index(app.extensions["run_log"], Path(app.config["DATA_DIR"]), app.config["DATABASE_URL"])
     app.extensions["history"] = History(app.extensions["run_log"], app.extensions["index"])
     for part in (request_log, bodies, assets, security, login, formatting, errors, own):
         part.init_app(app)
     pages = (
         calculator, train, plan, models, gpus, results, sensitivity, visualize, accuracy, docs, api,
-        health, login_pages,
+        compare, health, login_pages,
     )  # fmt: skip
     for page in pages:
         app.register_blueprint(page.bp)

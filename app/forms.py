@@ -203,6 +203,12 @@ class Group:
         return any(field.errors or not field.is_default for field in self.fields)
 
     @property
+    def unset(self) -> str:
+        """What its inputs are called that were left empty: "automatic", or what all of them say themselves."""
+        own = {field.declared.placeholder for field in self.fields}
+        return own.pop() or "automatic" if len(own) == 1 else "automatic"
+
+    @property
     def summary(self) -> str:
         """The current values in words: "weights automatic, KV cache fp8".
 
@@ -220,8 +226,7 @@ class Group:
         shown = [field for field in self.fields if field is leads or not field.is_default]
         parts = [_in_line(field) for field in shown]
         if len(shown) < len(self.fields):
-            rest = "default" if leads else "automatic"
-            rest = self.fields[0].placeholder if len(self.fields) == 1 else rest
+            rest = "default" if leads else self.unset
             parts.append(f"the rest {rest}" if parts else rest)
         return ", ".join(parts)
 

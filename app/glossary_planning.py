@@ -8,6 +8,7 @@ from app.glossary import Key
 PLAN_KEYS = {
     "summary": Key("string", "", "What is bought, spelled out."),
     "gpu": Key("string", "", "Short name of the accelerator."),
+    "engine": Key("string", "", "Short name of the serving software."),
     "num_gpus": Key("integer", "GPUs", "All that are bought."),
     "replicas": Key("integer", "replicas", "Copies of the model, spare ones too."),
     "spare_replicas": Key("integer", "replicas", "Of them beyond what the load needs."),
@@ -63,4 +64,15 @@ PLANNING_KEYS = {
     "pareto.usd_per_hour": Key("number", "USD/h", "Price of all GPUs."),
     "pareto.output_tokens_per_s_per_user": Key("number?", "tokens/s", "What one user sees."),
     "pareto.output_tokens_per_s_per_gpu": Key("number", "tokens/s", "Generated tokens per GPU."),
+    "break_even": Key("object?", "", "The best plan beside an API that is paid by the token; null without its prices."),
+    "break_even.own_usd_per_month": Key("number", "USD", "All replicas of the plan for 730 hours."),
+    "break_even.api_usd_per_month": Key("number", "USD", "The same requests by the API."),
+    "break_even.own_over_api": Key("number?", "ratio", "Of the two; null where the API costs nothing."),
+    "break_even.from_requests_per_s": Key("number?", "requests/s", "Load from which own GPUs pay; null: never."),
+    "break_even.from_output_tokens_per_month": Key("number?", "tokens", "The same in generated tokens."),
+    "break_even.requests_per_s": Key("number", "requests/s", "The load that is compared."),
+    "break_even.replica_requests_per_s": Key("number", "requests/s", "What one replica serves within the goals."),
+    "break_even.replica_usd_per_month": Key("number", "USD", "One replica for 730 hours."),
+    "break_even.spare_replicas": Key("integer", "replicas", "Bought beyond what the load needs."),
+    "break_even.api_usd_per_request": Key("number", "USD", "A mean request by the API."),
 }

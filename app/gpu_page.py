@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from app import catalog, formatting
+from app import catalog, formatting, user_data
 from app.calculations.accelerator import Gpu
 from app.forms import spelled
 from app.model_page import ROOM, Fact, weight_bytes
@@ -77,7 +77,7 @@ def fact_rows(gpu: Gpu) -> list[Fact]:
         fact("Board power", formatting.watts(gpu.tdp_watts), POWER),
         fact("L2 cache", f"{row['l2_cache_mb']} MB" if row["l2_cache_mb"] else formatting.UNKNOWN, "L2"),
         fact("Multiprocessors", row["sm_count"] or formatting.UNKNOWN, "SMs"),
-        Fact("Price of one GPU", price(gpu), gpu.price_source or "no list price found"),
+        Fact("Price of one GPU", price(gpu), gpu.price_source or "no list price found: unknown, not zero"),
     ]
     missing = (formatting.UNKNOWN, "none listed")
     return [one._replace(source="") if one.value in missing else one for one in rows]
@@ -140,4 +140,5 @@ def page(gpu: Gpu) -> dict[str, Any]:
         "totals": tuple(sum(one.holds[place] for one in found) for place in range(len(PRECISIONS))),
         "count": len(catalog.models()),
         "room": ROOM,
+        "own_price": user_data.current().prices.get(gpu.slug),
     }

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from app import catalog, user_data
 from app.calculations.errors import InvalidInput
-from app.user_data import OwnCalibration, OwnGpu, OwnModel, checked_inputs, checked_name
+from app.user_data import OwnCalibration, OwnGpu, OwnModel, OwnPrice, checked_inputs, checked_name, checked_price
 
 Answer = TypeVar("Answer")
 
@@ -38,6 +38,20 @@ def save_calibration(name: object, source: str, fit: Mapping[str, Any], *, repla
     checked = checked_name(name, slash=False)
     shelf = user_data.current().calibrations
     return shelf.save(checked, source, fit, now=datetime.now(UTC), replace=replace)
+
+
+def save_price(gpu: str, usd_per_gpu_hour: object, source: str = "") -> OwnPrice:
+    """Keep what an accelerator costs, in place of its list price. Raises InvalidInput or OSError."""
+    content = {"usd_per_gpu_hour": checked_price(usd_per_gpu_hour)}
+    shelf = user_data.current().prices
+    return shelf.save(catalog.gpu(gpu).slug, source.strip(), content, now=datetime.now(UTC), replace=True)
+
+
+def delete_price(gpu: str) -> None:
+    """Return to the list price. Raises InvalidInput where none was saved."""
+    slug = catalog.gpu(gpu).slug
+    if not user_data.current().prices.delete(slug):
+        raise InvalidInput("gpu", f"No price of one's own is saved for {slug!r}.", "an accelerator that has one")
 
 
 def on_disk(work: Callable[[], Answer]) -> Answer:

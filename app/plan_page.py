@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from app import formatting, launch_serving, result_page
-from app.charts.layout import Figure, axis, colour, escaped, layout
+from app import deploy_serving, formatting, launch_serving, result_page, text_planning
+from app.calculations.planning.break_even import Offer
+from app.charts.layout import Figure, axis, colour, escaped, layout, line_at
 from app.glossary_planning import PLAN_KEYS
 from app.planning import PLANNING_INPUTS
 from app.result_page import Metric, metric, per_second
@@ -45,6 +47,12 @@ def parts(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, An
         "goal_names": {name: f"the {lower(PLANNING_INPUTS[name].label)}" for name in GOALS},
         "figure": pareto(results["pareto"]),
         "launches": launches(inputs, best) if best else [],
+        "break_even": results.get("break_even"),
+        "break_even_text": text_planning.comparison(results["break_even"]) if results.get("break_even") else "",
+        "break_even_figure": break_even_figure(results["break_even"]) if results.get("break_even") else None,
+        "deployments": deployments(inputs, best) if best else [],
+        "what_if": what_if(inputs),
+        "kept": {name: value for name, value in inputs.items() if name not in WHAT_IF},
         "input_rows": result_page.input_rows(inputs, PLANNING_INPUTS),
     }
 
@@ -57,6 +65,12 @@ def launches(
         (label, launch_serving.snippet(name, inputs, plan), launch_serving.command(name, inputs, plan)[1])
         for name, label in launch_serving.LAUNCHERS.items()
     ]
+
+
+def deployments(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> list[tuple[str, str, dict[str, str]]]:
+    """(form, its text, what its lines are for) of each way to deploy the plan."""
+    texts = {form: deploy_serving.file_of(form, inputs, plan) for form in deploy_serving.FORMS}
+    return [(deploy_serving.FORMS[form], text, deploy_serving.meanings(form, text)) for form, text in texts.items()]
 
 
 def lower(label: str) -> str:
@@ -97,3 +111,82 @@ def pareto(points: list[Mapping[str, Any]]) -> Figure:
     }
     axes = {"xaxis": axis("USD per hour", type="log"), "yaxis": axis("tokens per second of a user", rangemode="tozero")}
     return {"data": [trace], "layout": layout(320, **axes)}
+
+
+#: Points of a line of the break-even chart.
+BREAK_EVEN_POINTS = 240
+
+
+def break_even_figure(found: Mapping[str, Any]) -> Figure:
+    """Dollars a month over the load: own GPUs in steps of a replica, the API in proportion."""
+    offer = Offer(
+        replica_requests_per_second=found["replica_requests_per_s"],
+        replica_usd_per_month=found["replica_usd_per_month"],
+        spare_replicas=found["spare_replicas"],
+        api_usd_per_request=found["api_usd_per_request"],
+    )
+    most = 2 * max(found["requests_per_s"], found["from_requests_per_s"] or 0.0, offer.replica_requests_per_second / 2)
+    rates = [most * (one + 1) / BREAK_EVEN_POINTS for one in range(BREAK_EVEN_POINTS)]
+    lines = (
+        ("own GPUs", "accent", offer.own_usd_per_month),
+        ("API", "part-3", offer.api_usd_per_month),
+    )
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            "x": rates,
+            "y": [dollars(rate) for rate in rates],
+            "line": {"color": colour(shade), "width": 2, "shape": "hv" if shade == "accent" else "linear"},
+            "hovertemplate": f"{name}: %{{x:.3~s}} requests/s, $%{{y:,.0f}} a month<extra></extra>",
+        }
+        for name, shade, dollars in lines
+    ]
+    shape, words = line_at(found["requests_per_s"], "this load", "muted", dash="dot", top=1.0, side="right")
+    return {
+        "data": traces,
+        "layout": layout(
+            320,
+            showlegend=True,
+            legend={"orientation": "h", "y": -0.2},
+            shapes=[shape],
+            annotations=[words],
+            xaxis=axis("requests per second", rangemode="tozero"),
+            yaxis=axis("USD per month", rangemode="tozero"),
+        ),
+    }
+
+
+#: Inputs that the page offers to move.
+WHAT_IF = (
+    "request_rate", "concurrency", "input_tokens", "output_tokens", "max_ttft_ms", "max_tpot_ms", "budget_usd_per_hour",
+)  # fmt: skip
+#: A slider goes from a sixteenth to sixteen times the value, not below one; around these where there is none.
+REACH, MIDDLE = 16, {"max_ttft_ms": 1000.0, "max_tpot_ms": 50.0, "budget_usd_per_hour": 100.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Slider:
+    """An input with its present text, and the ends of its slider."""
+
+    name: str
+    label: str
+    unit: str
+    value: str
+    low: float
+    high: float
+
+
+def what_if(inputs: Mapping[str, Any]) -> list[Slider]:
+    """Load, lengths and goals; of rate and concurrency the one that was asked."""
+    found = []
+    for name in WHAT_IF:
+        value = inputs.get(name)
+        if not isinstance(value, int | float) and name not in MIDDLE:
+            continue
+        middle = float(value) if value else MIDDLE[name]
+        one = PLANNING_INPUTS[name]
+        text = "" if value is None else f"{value:g}"
+        found.append(Slider(name, one.label, one.unit, text, max(1.0, middle / REACH), max(4.0, middle * REACH)))
+    return found

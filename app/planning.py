@@ -10,6 +10,7 @@ from typing import Any
 
 from app import catalog
 from app.calculations.accelerator import Gpu
+from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import inputs_of
 from app.calculations.planning import report
@@ -44,7 +45,8 @@ def plan(raw: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
     )
     logged = {name: value for name, value in values.items() if value is not None}
     logged |= {"model": scenario.model.name, "engine": scenario.engine.name}
-    return report.results(found, demand, goals, values["pue"]), logged
+    prices = (values["api_usd_per_million_input_tokens"], values["api_usd_per_million_output_tokens"])
+    return report.results(found, demand, goals, values["pue"], prices), logged
 
 
 def check_names(raw: Mapping[str, object]) -> None:
@@ -114,9 +116,21 @@ def gpus_of(text: str | None) -> list[Gpu]:
 
 
 def options(scenario: ServingScenario, values: Mapping[str, Any]) -> list[ServingScenario]:
-    """The scenario in every format of weights and cache that may be used."""
+    """The scenario with every engine and in every format of weights and cache that may be used."""
     weights, caches = (formats(values[name], name) for name in ("weight_precision", "kv_precision"))
-    return [replace(scenario, weight_precision=weight, kv_precision=cache) for weight in weights for cache in caches]
+    engines = [scenario.engine, *engines_of(values["other_engines"])]
+    return [
+        replace(scenario, engine=engine, weight_precision=weight, kv_precision=cache)
+        for engine in dict.fromkeys(engines)
+        for weight in weights
+        for cache in caches
+    ]
+
+
+def engines_of(text: str | None) -> list[Engine]:
+    """Engines separated by commas. Raises InvalidInput for one that is not known."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    return [catalog.engine(name, "other_engines") for name in names]
 
 
 def formats(text: str | None, field: str) -> list[str]:

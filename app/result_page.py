@@ -102,7 +102,7 @@ WHERE_KNOWN = {
 
 
 #: Parts that may be missing as a whole, such as the bounds of what does not run.
-MAY_BE_MISSING = ("bound", "prefill", "decode", "offload", "grid", "disaggregation", "budget")
+MAY_BE_MISSING = ("bound", "prefill", "decode", "offload", "grid", "disaggregation", "budget", "break_even")
 
 
 def is_complete(results: Mapping[str, Any], keys: Mapping[str, Key] = RESULT_KEYS) -> bool:
@@ -134,16 +134,21 @@ def _is_number_or_none(value: object) -> bool:
 
 def metrics(results: Mapping[str, Any]) -> dict[str, list[Metric]]:
     """The key numbers by heading. Where nothing runs, speed and energy say so in place of a number."""
+    found: dict[str, list[Metric]] = {}
+    for (heading, _), one in metrics_by_key(results).items():
+        found.setdefault(heading, []).append(one)
+    return found
+
+
+def metrics_by_key(results: Mapping[str, Any]) -> dict[tuple[str, str], Metric]:
+    """The key numbers by heading and key, in order."""
     runs = results["output_tokens_per_s"]["value"] is not None
-    found = {
-        heading: [
-            _metric(label, key, results[key], write, runs)
-            for label, key, write in rows
-            if key not in WHERE_KNOWN or results[key]["value"] is not None
-        ]
+    return {
+        (heading, key): _metric(label, key, results[key], write, runs)
         for heading, rows in METRICS.items()
+        for label, key, write in rows
+        if key not in WHERE_KNOWN or results[key]["value"] is not None
     }
-    return {heading: ones for heading, ones in found.items() if ones}
 
 
 def notes(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, str]:
@@ -268,7 +273,8 @@ def work(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any
         found = show_work.work_of(inputs, results)
     except InvalidInput as error:
         return {"steps": {}, "problem": error.message}
-    return {**found, "problem": "", "roofline": roofline_figure(found) if found["steps"] else None}
+    figure = roofline_figure(found) if found["steps"] else None
+    return {**found, "problem": "", "memory": show_work.memory_lines(results), "roofline": figure}
 
 
 def input_rows(

@@ -48,6 +48,42 @@ BOUND_WORDS = {
 STEP_NAMES = {"prefill": "Prefill of one prompt", "decode": "One decode step"}
 
 
+def memory_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(meaning, equation with the numbers of the results) from what a token caches to whether everything fits; GiB."""
+    memory, model = found["memory_bytes_per_gpu"], found["model"]
+    gib = formatting.gib
+    terms: dict[str, list[str]] = {}
+    for term in found["memory_terms"]:
+        terms.setdefault(term["part"], []).append(gib(term["bytes"]))
+    parts = ("weights", "kv_cache", "activations", "runtime")
+    tokens = memory["kv_cache"] / model["kv_bytes_per_token"] if model["kv_bytes_per_token"] else 0
+    lines = [
+        (f"{one.replace('_', ' ').replace('kv', 'KV').capitalize() if one != 'kv_cache' else 'KV cache'}, GiB",
+         f"{one} = {' + '.join(terms.get(one, ['0']))} = {gib(memory[one])}")
+        for one in parts
+    ]  # fmt: skip
+    lines.insert(
+        2,
+        (
+            "The same as whole-model tokens: what a GPU holds of the cache over what one token adds to all of it",
+            f"{gib(memory['kv_cache'])} GiB / {formatting.binary_bytes(model['kv_bytes_per_token'])} per token "
+            f"= {formatting.integer(tokens)} tokens",
+        ),
+    )
+    lines.append(
+        ("All of it, GiB", f"total = {' + '.join(gib(memory[one]) for one in parts)} = {gib(memory['total'])}")
+    )
+    left = memory["capacity"] - memory["total"]
+    sign = "fits" if left >= 0 else "does not fit"
+    lines.append(
+        (
+            "Against what the engine may use, GiB",
+            f"capacity - total = {gib(memory['capacity'])} - {gib(memory['total'])} = {gib(left)}: {sign}",
+        )
+    )
+    return lines
+
+
 def part_name(component: str) -> str:
     """A component as words."""
     return component.replace("_", " ").replace("lm head", "lm_head")

@@ -23,6 +23,9 @@ def planning(run: Run) -> Iterator[str]:
         yield from pairs(best(found["plans"][0]))
         yield ""
         yield from table(HEADS, map(row, found["plans"]))
+    if found.get("break_even"):
+        yield ""
+        yield comparison(found["break_even"])
     for one in found["excluded"]:
         yield f"{one['replicas']:,} of {one['of']:,}: {one['reason']} ({one['goal']})."
     if found["closest"]:
@@ -51,6 +54,20 @@ def best(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield label, quantity(plan[key], formatting.usd, "")
     yield "Power per GPU", quantity(plan["power_w_per_gpu"], formatting.watts, "")
     yield "CO2 per million output tokens", quantity(plan["gco2_per_million_output_tokens"], formatting.grams, "")
+
+
+def comparison(found: Mapping[str, Any]) -> str:
+    """Own GPUs against an API, in one sentence."""
+    own, api = found["own_usd_per_month"], found["api_usd_per_month"]
+    start = found["from_requests_per_s"]
+    cheaper = "own GPUs cost less" if own < api else "the API costs less"
+    when = (
+        "own GPUs never do: a full replica costs more"
+        if start is None
+        else f"own GPUs pay from {formatting.rate(start)} requests per second on, "
+        f"{formatting.count(found['from_output_tokens_per_month'])} output tokens a month"
+    )
+    return f"{formatting.usd(own)} a month against {formatting.usd(api)} by the API: {cheaper}; {when}."
 
 
 def row(plan: Mapping[str, Any]) -> Sequence[str]:

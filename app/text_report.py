@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app import catalog, formatting, glossary, scoring, show_work
+from app.calculations.accelerator import Gpu
 from app.calibration.power import Coefficient
 from app.calibration.ranges import Range
 from app.run_log import Run
@@ -367,6 +368,21 @@ def sensitivity(found: Sensitivity, metric: str) -> Iterator[str]:
                 else f"  {one.problem}"
             )
             yield f"  {lever.label[:28]:28} {lever.value:>10} -> {one.value:>10} {effect}"
+
+
+def prices(gpus: Iterable[Gpu]) -> Iterator[str]:
+    """What accelerators cost an hour, and where that comes from."""
+    yield from table(
+        ("accelerator", "USD/h", "source"),
+        (
+            (
+                one.slug,
+                formatting.usd(one.price_usd_per_hour),
+                one.price_source[:70],
+            )
+            for one in gpus
+        ),
+    )
 
 
 def left_out(grouping: str, judged: Sequence[scoring.Judged]) -> Iterator[str]:

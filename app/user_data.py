@@ -1,11 +1,11 @@
-"""What users define themselves, kept in files under DATA_DIR: models/, gpus/ and calibrations/<slug>.json.
+"""What users define themselves, kept in files under DATA_DIR: models/, gpus/, prices/ and calibrations/<slug>.json.
 
 The only file that knows the format: one JSON object per file, {"schema", "name", "source", "notes", "saved"} and the
-model's "config" (its config.json), the accelerator's "inputs" (those of a custom accelerator) or the calibration's
-"fit" (deviations and what was measured). Files are checked strictly when they are read: one that is wrong is left out
-and reported, never fatal. They are written whole, under another name first, so that several processes can save and read
-at once. What has changed on the disk is seen at the next look: each look compares names, sizes and
-times of the directory's files with those of the last.
+model's "config" (its config.json), the accelerator's "inputs" (those of a custom accelerator), the "price" of an
+accelerator, or the calibration's "fit" (deviations and what was measured). Files are checked strictly when they are
+read: one that is wrong is left out and reported, never fatal. They are written whole, under another name first, so that
+several processes can save and read at once. What has changed on the disk is seen at the next look: each look compares
+names, sizes and times of the directory's files with those of the last.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ NAME_ALLOWED = (
 #: Names that addresses and inputs use for something else.
 RESERVED = frozenset({"custom", "import", "save", "delete", "export", "published"})
 #: Kind of what is saved -> the key of a file that holds its content.
-CONTENT = {"models": "config", "gpus": "inputs", "calibrations": "fit"}
+CONTENT = {"models": "config", "gpus": "inputs", "calibrations": "fit", "prices": "price"}
 
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*\.json")
 _KEYS = {"schema", "name", "source", "notes", "saved"}
@@ -113,7 +113,23 @@ class OwnCalibration:
         return self.fit
 
 
-Entry = TypeVar("Entry", OwnModel, OwnGpu, OwnCalibration)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPrice:
+    """What a user pays for an accelerator, which `name` is the slug of."""
+
+    name: str
+    source: str
+    saved: str
+    usd_per_gpu_hour: float
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        return {"usd_per_gpu_hour": self.usd_per_gpu_hour}
+
+
+Entry = TypeVar("Entry", OwnModel, OwnGpu, OwnCalibration, OwnPrice)
+#: Highest price that can be saved, USD per GPU and hour.
+MOST_USD = 100_000.0
 
 
 def checked_name(text: object, *, slash: bool) -> str:
@@ -190,6 +206,32 @@ def _read_calibration(document: Mapping[str, Any]) -> OwnCalibration:
         fit=MappingProxyType(found),
         efficiency=Efficiency(deviations=deviations, name=name),
         measured=Measured(triples=triples),
+    )
+
+
+def checked_price(value: object) -> float:
+    """A price in USD per GPU and hour. Raises InvalidInput."""
+    try:
+        price = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        price = -1.0
+    if isinstance(value, bool) or not 0 <= price <= MOST_USD:
+        shown = str(value)[:40]
+        raise InvalidInput(
+            "price", f"Price: {shown!r} is no price.", f"USD per GPU and hour, from 0 to {MOST_USD:,.0f}"
+        )
+    return price
+
+
+def _read_price(document: Mapping[str, Any]) -> OwnPrice:
+    content = document["price"]
+    if not isinstance(content, dict) or set(content) != {"usd_per_gpu_hour"}:
+        raise BadFile("price is not that of an accelerator")
+    return OwnPrice(
+        name=checked_name(document["name"], slash=False),
+        source=document["source"],
+        saved=document["saved"],
+        usd_per_gpu_hour=checked_price(content["usd_per_gpu_hour"]),
     )
 
 
@@ -373,6 +415,7 @@ class UserData:
         self.models = Shelf(directory and directory / "models", "models", _read_model)
         self.gpus = Shelf(directory and directory / "gpus", "gpus", _read_gpu)
         self.calibrations = Shelf(directory and directory / "calibrations", "calibrations", _read_calibration)
+        self.prices = Shelf(directory and directory / "prices", "prices", _read_price)
 
 
 _NOTHING = UserData(None)

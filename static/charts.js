@@ -54,5 +54,6 @@
   }
 
   document.addEventListener("themechange", draw);
+  document.addEventListener("contentchange", draw);
   draw();
 })();

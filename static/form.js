@@ -3,10 +3,11 @@
 
 (() => {
   const form = document.querySelector("form.calculator");
+  const control = (name) => form.querySelector(`[name="${name}"]`); // not by id: that is a picker's search box
 
   // A part that counts only for a custom choice is shown with that choice, and always where it holds a message.
   for (const part of form.querySelectorAll("details[data-depends-on]")) {
-    const owner = form.elements[part.dataset.dependsOn];
+    const owner = control(part.dataset.dependsOn);
     const show = () => {
       const used = owner.value === "custom";
       part.hidden = !used && !part.querySelector(".error");
@@ -16,33 +17,51 @@
     show();
   }
 
-  const told = (control) => (control.type === "checkbox" ? String(control.checked) : control.value.trim());
+  const told = (one) => (one.type === "checkbox" ? String(one.checked) : one.value.trim());
 
   // The line of a folded part follows what is changed in it.
   for (const part of form.querySelectorAll("details[data-summarised]")) {
     part.addEventListener("change", () => {
-      const set = [...part.querySelectorAll("input, select")]
-        .filter((control) => told(control) !== control.dataset.default && told(control) !== "")
-        .map((control) => {
-          const label = control.labels[0].textContent.trim();
-          if (control.type === "checkbox") return `${label} ${control.checked ? "on" : "off"}`;
-          return label === "Engine" ? control.selectedOptions[0].text : `${label} ${control.value.trim()}`;
+      const set = [...part.querySelectorAll("[data-default]")]
+        .filter((one) => told(one) !== one.dataset.default && told(one) !== "")
+        .map((one) => {
+          const label = one.labels[0].textContent.trim();
+          if (one.type === "checkbox") return `${label} ${one.checked ? "on" : "off"}`;
+          return label === "Engine" ? one.selectedOptions[0].text : `${label} ${one.value.trim()}`;
         });
-      part.querySelector(".values").textContent = set.join(", ") || "automatic";
+      part.querySelector(".values").textContent = set.join(", ") || part.dataset.summarised;
     });
   }
 
-  // Typical workloads fill the fields.
+  // Typical workloads fill the fields; without scripts they are links.
   for (const presets of form.querySelectorAll("[data-presets]")) {
-    presets.hidden = false;
-    presets.addEventListener("click", (event) => {
-      const fill = event.target.closest("[data-fill]");
-      if (!fill) return;
-      for (const [name, value] of Object.entries(JSON.parse(fill.dataset.fill))) {
-        form.elements[name].value = value;
-        form.elements[name].dispatchEvent(new Event("change", { bubbles: true }));
-      }
-    });
+    const reason = form.querySelector("[data-preset-reason]");
+    const holds = (fill, one) => String(fill) === one.value || (fill === "" && one.value === one.dataset.default);
+    const mark = () => {
+      const chosen = [...presets.querySelectorAll("button")].filter((button) => {
+        const pressed = Object.entries(button.fill).every(([name, value]) => holds(value, control(name)));
+        button.setAttribute("aria-pressed", String(pressed));
+        return pressed;
+      });
+      reason.textContent = chosen[0]?.dataset.reason ?? "";
+      reason.hidden = !reason.textContent;
+    };
+    for (const link of presets.querySelectorAll("a[data-fill]")) {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: link.textContent });
+      button.fill = JSON.parse(link.dataset.fill);
+      if (link.dataset.reason) button.dataset.reason = link.dataset.reason;
+      button.addEventListener("click", () => {
+        for (const [name, value] of Object.entries(button.fill)) {
+          const one = control(name);
+          one.value = value === "" && one.tagName === "SELECT" ? one.dataset.default : value;
+          one.dispatchEvent(new Event("change", { bubbles: true }));
+        }
+      });
+      link.replaceWith(button);
+    }
+    form.addEventListener("input", mark);
+    form.addEventListener("change", mark);
+    mark();
   }
 
   // A link to a field opens the part that it is folded into.
@@ -51,7 +70,7 @@
     const target = link && document.getElementById(link.hash.slice(1));
     const part = target?.closest("details");
     if (part) part.open = true;
-    if (target?.matches("input, select")) {
+    if (target?.matches("input, select")) { // shown in the middle, clear of the bar with the button
       event.preventDefault();
       target.scrollIntoView({ block: "center" });
       target.focus({ preventScroll: true });

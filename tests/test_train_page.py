@@ -71,10 +71,14 @@ def test_three_fields_lead_to_a_logged_run(client: FlaskClient, run_log: RunLog)
     assert client.get(response.location).status_code == 200
 
 
-def test_the_navigation_has_training_beside_the_calculator(client: FlaskClient) -> None:
-    links = soup(client.get("/train").text).find("nav").find_all("a")
-    assert [words(link) for link in links[:2]] == ["Calculator", "Train"]
-    assert [link.get("aria-current") for link in links[:2]] == [None, "page"]
+@pytest.mark.parametrize("task", ["", "train", "plan"])
+def test_serving_training_and_planning_are_tabs_of_one_head(client: FlaskClient, task: str) -> None:
+    page = soup(client.get(f"/{task}").text)
+    tabs = page.find("nav", class_="tasks").find_all("a")
+    assert [link["href"] for link in tabs] == ["/", "/train", "/plan"]
+    assert [words(link).split()[0] for link in tabs] == ["Serve", "Train", "Plan"]
+    assert [link["href"] for link in tabs if link.get("aria-current") == "page"] == [f"/{task}"]
+    assert words(page.find("nav", attrs={"aria-label": "Main"}).find(attrs={"aria-current": True})) == "Calculator"
 
 
 def test_every_input_has_a_label_a_help_text_and_its_unit(client: FlaskClient) -> None:

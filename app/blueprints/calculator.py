@@ -1,27 +1,34 @@
-"""The calculator: the form, and what becomes of it when it is sent."""
+"""The calculator: the form, what it would answer while it is edited, and what becomes of it when it is sent."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, render_template, request, url_for
 
+from app import preview_page
 from app.blueprints.results import answered
 from app.calculations.errors import InvalidInput
-from app.forms import COMPLETE, EstimateForm, InputForm
+from app.form_examples import examples
+from app.forms import COMPLETE, EstimateForm, InputForm, share_args
 from app.run_log import Run
 from app.runs import estimate_run
+from app.scenarios import ALL_INPUTS
+from app.workloads import workloads
 
 bp = Blueprint("calculator", __name__)
 
-#: Workloads to start from: name, prompt and output tokens.
-WORKLOADS = (("Chat", 1024, 512), ("Retrieval", 8192, 512), ("Summary", 32_768, 1024), ("Code", 4096, 2048))
-
 
 def form_page(form: InputForm) -> str:
+    typical = {one.label: one.serving for one in workloads().values()}
+    reasons = {one.label: one.reason for one in workloads().values()}
     return render_template(
-        "calculator/form.html", form=form, groups=form.groups(), complete=COMPLETE, workloads=WORKLOADS
+        "calculator/form.html",
+        form=form,
+        groups=form.groups(),
+        complete=COMPLETE,
+        examples=examples(form, typical, ALL_INPUTS, "calculator.form", reasons),
     )
 
 
@@ -34,6 +41,17 @@ def form() -> str:
     return form_page(filled)
 
 
+@bp.get("/preview")
+def preview() -> str:
+    """What the form in the query string would answer, as a fragment of a page. Nothing is logged."""
+    asked = EstimateForm(request.args)
+    run = estimated(asked)
+    if run is None:
+        return render_template("calculator/_preview.html", found=None, mistakes=asked.mistakes())
+    share = url_for("calculator.form", **share_args(run.inputs))
+    return render_template("calculator/_preview.html", share=share, **preview_page.parts(run.results))
+
+
 @bp.post("/")
 def calculate() -> Any:
     """Estimate, log, show. Bad input gives the form back as it was sent, with the messages."""
@@ -43,7 +61,7 @@ def calculate() -> Any:
 
 
 def estimated(sent: InputForm) -> Run | None:
-    """The run of a form, or None with the messages added to it."""
+    """The run of a form, not logged yet, or None with the messages added to the form."""
     if not sent.validate():
         return None
     try:

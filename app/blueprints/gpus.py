@@ -110,6 +110,28 @@ def save_custom() -> Any:
     return redirect(url_for("gpus.gpu", name=saved.gpu.slug), HTTPStatus.SEE_OTHER)
 
 
+@bp.post("/gpus/price")
+def price() -> Any:
+    """Keep what an accelerator costs here, or return to the list price."""
+    found = or_404(lambda: catalog.gpu(request.form.get("gpu", "")))
+    usd, source = request.form.get("usd", "").strip(), request.form.get("source", "")
+    try:
+        if "delete" in request.form:
+            own.delete_price(found.slug)
+        else:
+            on_disk(lambda: own.save_price(found.slug, usd, source))
+    except InvalidInput as error:
+        page = render_template(
+            "gpus/gpu.html",
+            saved=catalog.own_gpus().get(found.slug),
+            price_error=sentence(error),
+            typed={"usd": usd, "source": source},
+            **gpu_page.page(found),
+        )
+        return page, HTTPStatus.UNPROCESSABLE_ENTITY
+    return redirect(url_for("gpus.gpu", name=found.slug) + "#price", HTTPStatus.SEE_OTHER)
+
+
 @bp.post("/gpus/delete")
 def delete() -> Any:
     """Delete a saved accelerator."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, abort, current_app, redirect, render_template, url_for
+from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, url_for
 
-from app import glossary, nearest, plan_page, show_work, train_page
+from app import glossary, nearest, plan_page, result_csv, result_tabs, show_work, train_page
 from app import result_page as page
+from app.calculations.errors import InvalidInput
 from app.forms import share_args
 from app.glossary_planning import PLANNING_KEYS
 from app.planning import PLANNING_INPUTS
-from app.run_log import Run
+from app.run_log import Run, utc_text
+from app.run_notes import note_of
 from app.saving import not_saved
 from app.training_scenarios import ALL_TRAINING_INPUTS, chosen_inputs
 
@@ -23,13 +26,49 @@ bp = Blueprint("results", __name__)
 @bp.get("/results/<run_id>")
 def result(run_id: str) -> Any:
     """A logged run; 404 with what to do where the log has none of this id."""
+    run = logged(run_id)
+    return result_page(run) if run else missing(run_id)
+
+
+@bp.get("/results/<run_id>.csv")
+def table(run_id: str) -> Any:
+    """The inputs and results of a run, a line each, for a spreadsheet."""
+    run = logged(run_id)
+    if run is None:
+        return missing(run_id)
+    response = Response(result_csv.text(run), mimetype="text/csv")
+    response.headers["Content-Disposition"] = f"attachment; filename=run-{run.run_id}.csv"
+    return response
+
+
+@bp.post("/results/<run_id>/note")
+def annotate(run_id: str) -> Any:
+    """Keep tags and a note of a run: a new line, which counts from now on. Bad ones give the page back with why."""
+    run = logged(run_id)
+    if run is None:
+        return missing(run_id)
+    tags, text = request.form.get("tags", ""), request.form.get("note", "")
     try:
-        run = current_app.extensions["history"].run(run_id)
+        note = note_of(run.run_id, utc_text(datetime.now(UTC).isoformat()), tags=tags, text=text)
+        current_app.extensions["run_notes"].add(note)
+    except InvalidInput as error:
+        typed = {"tags": tags, "text": text}
+        return result_page(run, note_problem=error, note_typed=typed), HTTPStatus.UNPROCESSABLE_ENTITY
+    except OSError as error:
+        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The note cannot be saved: {error.strerror}.")
+    return redirect(url_for("results.result", run_id=run.run_id, _anchor="note"), HTTPStatus.SEE_OTHER)
+
+
+def logged(run_id: str) -> Run | None:
+    """The run of this id; 503 where the log cannot be read."""
+    try:
+        return current_app.extensions["history"].run(run_id)
     except OSError as error:
         abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The log of runs cannot be read: {error.strerror}.")
-    if run is None:
-        return render_template("results/missing.html", run_id=run_id[:80]), HTTPStatus.NOT_FOUND
-    return result_page(run)
+
+
+def missing(run_id: str) -> tuple[str, int]:
+    return render_template("results/missing.html", run_id=run_id[:80]), HTTPStatus.NOT_FOUND
 
 
 def answered(run: Run) -> Any:
@@ -40,18 +79,28 @@ def answered(run: Run) -> Any:
     return redirect(url_for("results.result", run_id=run.run_id), HTTPStatus.SEE_OTHER)
 
 
-def result_page(run: Run, *, not_saved: str = "") -> str:
-    """The page of a run, also of one that could not be logged: then with the reason."""
+def result_page(run: Run, *, not_saved: str = "", **asides: Any) -> str:
+    """The page of a run, also of one that could not be logged: then with the reason. `asides`: what was wrong with a
+    note, and what it was."""
+    asides["note"] = None if not_saved else current_app.extensions["run_notes"].of([run.run_id]).get(run.run_id)
     if run.kind == "train" and train_page.is_complete(run.results):
         change = url_for("train.form", **share_args(chosen_inputs(run.inputs), ALL_TRAINING_INPUTS))
         parts = train_page.parts(run.inputs, run.results)
-        return render_template("train/result.html", run=run, not_saved=not_saved, change=change, **parts)
+        return render_template("train/result.html", run=run, not_saved=not_saved, change=change, **asides, **parts)
     if run.kind == "plan" and page.is_complete(run.results, PLANNING_KEYS):
         change = url_for("plan.form", **share_args(run.inputs, PLANNING_INPUTS))
         parts = plan_page.parts(run.inputs, run.results)
-        return render_template("plan/result.html", run=run, not_saved=not_saved, change=change, **parts)
+        return render_template("plan/result.html", run=run, not_saved=not_saved, change=change, **asides, **parts)
     if run.kind != "estimate" or not page.is_complete(run.results):
         return render_template("results/other.html", run=run, document=json.dumps(run.as_dict(), indent=2))
+    return estimate_page(run, not_saved=not_saved, **asides)
+
+
+def estimate_page(run: Run, *, not_saved: str, **asides: Any) -> str:
+    """The page of an estimate; of what its tabs hold only the one that is asked for is worked out."""
+    tab = result_tabs.tab_of(request.args.get("tab"))
+    missed = result_tabs.missed(run.inputs, run.results)
+    shows_work = not_saved or tab in ("operators", "equations")
     return render_template(
         "results/result.html",
         run=run,
@@ -60,6 +109,13 @@ def result_page(run: Run, *, not_saved: str = "") -> str:
         state=page.state(run.results),
         metrics=page.metrics(run.results),
         notes=page.notes(run.inputs, run.results),
+        missed=missed,
+        warnings=result_tabs.warnings(run.results),
+        fixes=result_tabs.fix_rows(run.inputs) if missed or not run.results["fits"] else [],
+        tabs=result_tabs.TABS,
+        tab=tab,
+        tab_parts=result_tabs.parts(tab, run),
+        cells=result_tabs.cells,
         memory_rows=page.memory_rows(run.results),
         memory_names=page.MEMORY_NAMES,
         flops_rows=page.flops_rows(run.results),
@@ -68,8 +124,9 @@ def result_page(run: Run, *, not_saved: str = "") -> str:
         figures=page.figures(run.results),
         input_rows=page.input_rows(run.inputs),
         change=url_for("calculator.form", **share_args(run.inputs)),
-        work=page.work(run.inputs, run.results),
+        work=page.work(run.inputs, run.results) if shows_work else None,
         shown=show_work,
-        nearest=nearest.block(run.inputs, run.results),
+        nearest=nearest.block(run.inputs, run.results) if not_saved or tab == "overview" else None,
         nearness=glossary.NEARNESS,
+        **asides,
     )

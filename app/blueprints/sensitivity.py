@@ -83,6 +83,7 @@ def question_of(run: Run) -> dict[str, Any] | None:
         **{name: value for name, value in given.items() if value is not None},
         **layout,
         "gpu": best["gpu"],
+        "engine": best.get("engine") or run.inputs["engine"],
         "num_gpus": best["gpus_per_replica"],
         "weight_precision": best["weight_precision"],
         "kv_precision": best["kv_precision"],

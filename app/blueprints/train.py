@@ -9,9 +9,11 @@ from flask import Blueprint, render_template, request
 
 from app.blueprints.results import answered
 from app.calculations.errors import InvalidInput
+from app.form_examples import examples
 from app.forms import COMPLETE, InputForm, TrainForm
 from app.run_log import Run
 from app.runs import train_run
+from app.training_scenarios import ALL_TRAINING_INPUTS
 
 bp = Blueprint("train", __name__)
 
@@ -26,7 +28,13 @@ EXAMPLES = {
 
 
 def form_page(form: InputForm) -> str:
-    return render_template("train/form.html", form=form, groups=form.groups(), complete=COMPLETE, examples=EXAMPLES)
+    return render_template(
+        "train/form.html",
+        form=form,
+        groups=form.groups(),
+        complete=COMPLETE,
+        examples=examples(form, EXAMPLES, ALL_TRAINING_INPUTS, "train.form"),
+    )
 
 
 @bp.get("/train")

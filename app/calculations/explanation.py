@@ -9,6 +9,8 @@ from app.calculations.parallelism import Layout
 
 #: Above this share of the capacity a fit is called tight.
 TIGHT = 0.92
+MILLISECONDS = 1000.0
+GOAL_MISSED = "The goal is missed"
 
 
 def gib(value: float) -> str:
@@ -109,6 +111,17 @@ def cut_reason(found: Estimate) -> str:
     return text
 
 
+def missed_goals(best: LayoutEstimate) -> Iterator[tuple[str, float, float]]:
+    """(TTFT or TPOT, its value, the goal) in ms of each goal that the mean request misses."""
+    scenario, speed = best.scenario, best.speed
+    if speed is None:
+        return
+    times = (("TTFT", speed.ttft_seconds, scenario.max_ttft_ms), ("TPOT", speed.tpot_seconds, scenario.max_tpot_ms))
+    for name, seconds, goal in times:
+        if goal is not None and seconds is not None and float(seconds) * MILLISECONDS > goal:
+            yield name, float(seconds) * MILLISECONDS, goal
+
+
 def warnings(found: Estimate) -> Iterator[str]:
     """What a careful planner would want to know before trusting the numbers."""
     best = found.best
@@ -132,6 +145,9 @@ def warnings(found: Estimate) -> Iterator[str]:
             f"{scenario.request_rate:,.4g} requests per second arrive and {best.speed.requests_per_second:,.4g} can be "
             "served: the queue, and with it the time to first token, grows without end."
         )
+    for name, value, goal in missed_goals(best):
+        amount = f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
+        yield f"{GOAL_MISSED}: {name} is {amount} ms, and at most {goal:,.10g} ms was asked for."
     if formats.weights.bits < formats.activations.bits and formats.weights.bits < 16:
         lacking = formats.weights.peak in ("fp8", "fp4", "int8") and not gpu.supports(formats.weights.peak)
         reason = f" ({gpu.name} has no {formats.weights.name} units)" if lacking else ""

@@ -33,6 +33,8 @@ class Input:
     words: tuple[str, ...] = ()
     catalogue: str = ""
     placeholder: str = ""
+    #: Where a slider beside the box begins and ends, and its stops per doubling (1 or 2); empty: no slider.
+    slider: tuple[int, ...] = ()
 
     @property
     def may_be_custom(self) -> bool:

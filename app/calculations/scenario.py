@@ -27,6 +27,7 @@ GROUPS = {
     "hardware": ("Accelerators", False),
     "custom_gpu": ("Custom accelerator", True),
     "workload": ("Workload", False),
+    "goals": ("Goals", True),
     "layout": ("Layout", True),
     "precision": ("Precision", True),
     "engine": ("Engine and overhead", True),
@@ -149,7 +150,7 @@ class ServingInputs:
         help="A preset, or custom to describe one by hand.")
     num_gpus: Any = declared(
         group="hardware", kind="integer", label="Number of GPUs", minimum=1, maximum=16_384, unit="GPUs",
-        placeholder="automatic", help="Of one instance. Empty: the smallest number that fits.")
+        placeholder="automatic", slider=(1, 64, 1), help="Of one instance. Empty: the smallest number that fits.")
     tp: Any = declared(
         group="layout", kind="integer", label="Tensor parallel", minimum=1, maximum=1024, unit="GPUs",
         placeholder="automatic", help="Every matrix is cut over this many GPUs.")
@@ -189,7 +190,7 @@ class ServingInputs:
         help="Format of cached values where it is not that of the keys. Automatic: the KV cache's.")
     input_tokens: Any = declared(
         group="workload", kind="integer", label="Prompt", default=1024, minimum=1, maximum=100_000_000, unit="tokens",
-        help="Mean length of a prompt.")
+        slider=(64, 131_072, 2), help="Mean length of a prompt.")
     shared_prefix_tokens: Any = declared(
         group="engine", kind="integer", label="Shared prefix", default=0, minimum=0, maximum=100_000_000, unit="tokens",
         help="First tokens that all prompts share (a system prompt): cached once per replica and computed once.")
@@ -199,10 +200,10 @@ class ServingInputs:
         "again. Each request still holds its whole cache: hits are not taken to be shared between running requests.")
     output_tokens: Any = declared(
         group="workload", kind="integer", label="Output", default=256, minimum=1, maximum=100_000_000, unit="tokens",
-        help="Mean number of generated tokens.")
+        slider=(16, 16_384, 2), help="Mean number of generated tokens.")
     concurrency: Any = declared(
         group="workload", kind="integer", label="Concurrency", default=16, minimum=1, maximum=10_000_000,
-        unit="requests", words=("saturated",),
+        unit="requests", words=("saturated",), slider=(1, 1024, 1),
         help="Requests in flight over the whole instance, or saturated for as many as the memory holds.")
     arrival: Any = declared(
         group="workload", kind="choice", label="Arrival", default="closed",
@@ -214,6 +215,12 @@ class ServingInputs:
     request_rate: Any = declared(
         group="workload", kind="number", label="Request rate", minimum=1e-6, maximum=1e9, unit="requests/s",
         placeholder="for arrival rate", help="Mean arrivals per second over the whole instance, with arrival rate.")
+    max_ttft_ms: Any = declared(
+        group="goals", kind="number", label="Longest TTFT", minimum=0.1, maximum=1e9, unit="ms", placeholder="no goal",
+        help="Time to first token of the mean request that is still good enough.")
+    max_tpot_ms: Any = declared(
+        group="goals", kind="number", label="Longest TPOT", minimum=0.01, maximum=1e9, unit="ms", placeholder="no goal",
+        help="Time per output token that is still good enough: 50 ms are 20 tokens/s for each user.")
     beam_width: Any = declared(
         group="engine", kind="integer", label="Beams", default=1, minimum=1, maximum=1024, unit="sequences",
         help="Sequences generated for each request (beam search); they share its prompt and one of them is the answer.")
@@ -337,6 +344,9 @@ class ServingScenario:
     concurrency: int | None = 16
     arrival: str = "closed"
     request_rate: float | None = None
+    #: What the mean request should stay below; None: no goal.
+    max_ttft_ms: float | None = None
+    max_tpot_ms: float | None = None
     beam_width: int = 1
     length_spread: float = 1.0
     prompt_spread: float = 0.0

@@ -158,6 +158,13 @@ class PlanningInputs:
         unit="GPUs",
         help="Most GPUs that one replica is cut over.",
     )
+    other_engines: Any = declared(
+        group="choice",
+        kind="text",
+        label="Other engines",
+        placeholder="none",
+        help="Engines separated by commas that are weighed beside the one above.",
+    )
     weight_precision: Any = declared(
         group="choice",
         kind="text",
@@ -191,6 +198,26 @@ class PlanningInputs:
         unit="USD per GPU and hour",
         placeholder="list price",
         help="For all accelerators. Empty: each one's list price; unknown where it has none.",
+    )
+    api_usd_per_million_input_tokens: Any = declared(
+        group="price",
+        kind="number",
+        label="API price of prompts",
+        minimum=0,
+        maximum=1_000_000,
+        unit="USD per 1M tokens",
+        placeholder="no comparison",
+        help="What an API that is paid by the token asks: shows from which load on own GPUs are cheaper.",
+    )
+    api_usd_per_million_output_tokens: Any = declared(
+        group="price",
+        kind="number",
+        label="API price of output",
+        minimum=0,
+        maximum=1_000_000,
+        unit="USD per 1M tokens",
+        placeholder="no comparison",
+        help="The same for generated tokens.",
     )
     region: Any = declared(
         group="price",

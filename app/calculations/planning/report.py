@@ -9,6 +9,7 @@ from app.calculations import cost
 from app.calculations.energy import joules_per_token, kilowatt_hours_per_million
 from app.calculations.estimate import LayoutEstimate, estimate
 from app.calculations.explanation import strategy
+from app.calculations.planning import break_even
 from app.calculations.planning.plan import Demand, Goals, Plan, Search, binding, probability
 from app.calculations.report import quantity, spreads_of
 from app.calculations.scenario import ServingScenario
@@ -25,7 +26,13 @@ REASONS = {
 }
 
 
-def results(found: Search, demand: Demand, goals: Goals, pue: float) -> dict[str, Any]:
+def results(
+    found: Search,
+    demand: Demand,
+    goals: Goals,
+    pue: float,
+    api_prices: tuple[float | None, float | None] = (None, None),
+) -> dict[str, Any]:
     """The ranked plans, and where there are none the nearest and what it would take."""
     best = found.plans[0] if found.plans else None
     return {
@@ -42,7 +49,28 @@ def results(found: Search, demand: Demand, goals: Goals, pue: float) -> dict[str
             {"goal": name, "plan": plan_results(one, demand, goals, pue)} for name, one in found.relaxed.items()
         ],
         "pareto": pareto(found),
+        "break_even": None if best is None else against_api(best, demand, api_prices),
     }
+
+
+def against_api(plan: Plan, demand: Demand, prices: tuple[float | None, float | None]) -> dict[str, Any] | None:
+    """The best plan beside an API that is paid by the token; None where a price is not known."""
+    hourly, scenario = plan.usd_per_hour, plan.candidate.best.scenario
+    if hourly is None or prices == (None, None):
+        return None
+    per_request = break_even.api_usd_per_request(
+        scenario.input_tokens,
+        scenario.output_tokens,
+        usd_per_million_input=prices[0] or 0.0,
+        usd_per_million_output=prices[1] or 0.0,
+    )
+    offer = break_even.Offer(
+        replica_requests_per_second=plan.requests_per_second / plan.needed,
+        replica_usd_per_month=hourly * HOURS / plan.replicas,
+        spare_replicas=plan.replicas - plan.needed,
+        api_usd_per_request=per_request,
+    )
+    return break_even.results(offer, demand.request_rate or plan.requests_per_second, scenario.output_tokens)
 
 
 def verdict(found: Search) -> str:
@@ -81,6 +109,7 @@ def plan_results(plan: Plan, demand: Demand, goals: Goals, pue: float) -> dict[s
     return {
         "summary": f"{decomposition(plan)}, {candidate.gpu.name}",
         "gpu": candidate.gpu.slug,
+        "engine": scenario.engine.name,
         "num_gpus": plan.num_gpus,
         "replicas": plan.replicas,
         "spare_replicas": plan.replicas - plan.needed,

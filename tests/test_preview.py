@@ -1,0 +1,99 @@
+"""The preview of the form: an answer as a fragment, or what is wrong, without a run in the log."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+from flask.testing import FlaskClient
+
+from app import workloads
+from app.catalog import DataError
+from app.preview_page import memory_bar
+from app.run_log import RunLog
+from app.runs import estimate_run
+from app.workloads import _read
+from tests.pages import soup, value, words
+
+LLAMA_70B = "meta-llama/Llama-3.1-70B-Instruct"
+
+
+def test_a_preview_holds_verdict_memory_and_key_numbers(client: FlaskClient) -> None:
+    response = client.get("/preview?input_tokens=2048&complete=1&gated_mlp=true")
+    page = soup(response.text)
+    run = estimate_run({"input_tokens": 2048}, source="web")
+    assert response.status_code == 200
+    assert page.find("html") is None
+    assert run.results["verdict"] in words(page.find(class_="verdict"))
+    shown = {words(one.find("dt")) for one in page.find_all(class_="metric")}
+    assert {"Time to first token", "Time per output token", "Cost per hour", "Energy per output token"} <= shown
+    assert page.find(attrs={"data-share": True})["data-share"] == "/?input_tokens=2048"
+    assert run.results["layout"]["strategy"] in words(page.find(class_="preview-layout"))
+
+
+def test_a_preview_logs_no_run(client: FlaskClient, run_log: RunLog) -> None:
+    client.get("/preview")
+    client.get("/preview?model=nothing")
+    assert not run_log.read().runs
+
+
+def test_a_preview_of_mistakes_names_their_fields(client: FlaskClient) -> None:
+    page = soup(client.get("/preview?input_tokens=x&tp=3").text)
+    assert [one["data-field"] for one in page.find_all(attrs={"data-field": True})] == ["input_tokens"]
+    page = soup(client.get("/preview?tp=3").text)
+    (one,) = page.find_all(attrs={"data-field": "tp"})
+    assert "does not divide" in words(one)
+
+
+def test_what_does_not_fit_says_so_with_what_would_make_it_fit(client: FlaskClient) -> None:
+    page = soup(client.get("/preview", query_string={"model": LLAMA_70B, "num_gpus": "1"}).text)
+    assert "no" in page.find(class_="verdict")["class"]
+    assert "Use 4 GPUs (TP 4)." in words(page.find(class_="preview-notes"))
+
+
+def test_a_missed_goal_is_told(client: FlaskClient) -> None:
+    page = soup(client.get("/preview?max_tpot_ms=1&max_ttft_ms=100000").text)
+    told = words(page.find(class_="preview-notes"))
+    assert "The goal is missed: TPOT is" in told and "TTFT" not in told
+
+
+@pytest.mark.parametrize(
+    ("raw", "limit"), [({}, 889.7), ({"model": LLAMA_70B, "num_gpus": 1}, None)], ids=["fits", "does not fit"]
+)
+def test_the_parts_fill_the_bar_up_to_the_total(raw: dict[str, object], limit: float | None) -> None:
+    results = estimate_run(raw, source="web").results
+    bar, memory = memory_bar(results), results["memory_bytes_per_gpu"]
+    ends = [one.start + one.width for one in bar.segments]
+    assert [one.start for one in bar.segments[1:]] == pytest.approx(ends[:-1], abs=0.2)
+    whole = max(memory["total"], memory["device"])
+    assert ends[-1] == pytest.approx(1000 * max(memory["total"], memory["capacity"]) / whole, abs=0.2)
+    assert bar.limit == pytest.approx(1000 * memory["capacity"] / whole, abs=2)
+
+
+def test_the_form_weighs_little(client: FlaskClient) -> None:
+    for address in ("/", "/train", "/plan", "/preview"):
+        assert len(gzip.compress(client.get(address).data)) < 60_000
+
+
+def test_a_typical_workload_is_a_link_that_keeps_the_rest(client: FlaskClient) -> None:
+    page = soup(client.get("/?num_gpus=2&input_tokens=7").text)
+    link = next(one for one in page.select(".presets a") if words(one) == "RAG")
+    filled = soup(client.get(link["href"]).text)
+    assert [value(filled, name) for name in ("num_gpus", "input_tokens", "max_ttft_ms")] == ["2", "8192", "2000"]
+    assert words(filled.find(class_="preset-reason")) == workloads.workloads()["rag"].reason
+
+
+def test_the_typical_workloads_are_declared_with_their_reasons() -> None:
+    known = workloads.workloads()
+    assert list(known) == ["chat", "rag", "summarise", "code", "agent", "batch"]
+    assert all(one.reason for one in known.values())
+    assert known["batch"].concurrency == "saturated"
+    assert known["agent"].serving["prefix_hit_rate"] == 0.95
+    assert estimate_run(known["chat"].serving, source="web").results["fits"]
+
+
+@pytest.mark.parametrize(("wrong", "named"), [({"colour": "red"}, "colour"), ({}, "reason")])
+def test_a_workload_that_is_badly_declared_is_an_error_that_names_the_key(wrong: dict, named: str) -> None:
+    good = {"label": "A", "input_tokens": 1, "output_tokens": 1, "concurrency": 1, "request_rate": 1}
+    with pytest.raises(DataError, match=rf"workloads.toml: \[a\].*{named}"):
+        _read("a", good | wrong)

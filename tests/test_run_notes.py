@@ -1,0 +1,111 @@
+"""Tags and notes of runs: an appended line each, the newest counts, and no run is ever touched."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.calculations.errors import InvalidInput
+from app.run_log import WEB_FILE, RunLog
+from app.run_notes import FILE, Note, RunNotes, note_of
+from tests.pages import soup, words
+from tests.test_results import logged
+
+TIME = "2026-11-27T20:00:00.000Z"
+
+
+def lines(run_log: RunLog) -> list[dict]:
+    return [json.loads(line) for line in (run_log.directory / FILE).read_text().splitlines()]
+
+
+def test_a_note_is_kept_and_shown(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    before = (run_log.directory / WEB_FILE).read_bytes()
+    response = client.post(f"/results/{run.run_id}/note", data={"tags": "prod,  q3 budget ", "note": "for <b>Ann</b>"})
+    assert response.status_code == 303
+    assert response.location == f"/results/{run.run_id}#note"
+    page = soup(client.get(f"/results/{run.run_id}").text)
+    assert [words(tag) for tag in page.select(".note-box .tag")] == ["prod", "q3 budget"]
+    assert page.find(id="note-text").text == "for <b>Ann</b>"
+    assert (run_log.directory / WEB_FILE).read_bytes() == before
+    assert run_log.read().skipped == 0
+
+
+def test_a_new_note_is_a_new_line_and_an_empty_one_takes_it_back(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    for tags in ("first", "second", ""):
+        client.post(f"/results/{run.run_id}/note", data={"tags": tags, "note": ""})
+    assert [one["tags"] for one in lines(run_log)] == [["first"], ["second"], []]
+    page = soup(client.get(f"/results/{run.run_id}").text)
+    assert words(page.find(class_="note-box").find("summary")) == "Add tags or a note"
+
+
+def test_a_bad_tag_is_told_beside_its_field_and_not_kept(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    response = client.post(f"/results/{run.run_id}/note", data={"tags": "ok, <script>", "note": "kept as typed"})
+    page = soup(response.text)
+    assert response.status_code == 422
+    assert "'<script>' cannot be a tag" in words(page.find(id="error-tags"))
+    assert page.find(id="tags")["value"] == "ok, <script>"
+    assert page.find(id="note-text").text == "kept as typed"
+    assert not (run_log.directory / FILE).exists()
+
+
+def test_a_run_that_is_not_there_has_no_note(client: FlaskClient) -> None:
+    assert client.post("/results/nope/note", data={"tags": "a"}).status_code == 404
+
+
+def test_another_site_cannot_write_a_note(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    assert client.post(f"/results/{run.run_id}/note", data={"tags": "a"}, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("tags", "text", "field"),
+    [
+        (",".join("abcdefghi"), "", "tags"),
+        ("x" * 33, "", "tags"),
+        ("a;b", "", "tags"),
+        ("", "x" * 501, "note"),
+    ],
+    ids=["too many", "too long", "sign", "long note"],
+)
+def test_limits(tags: str, text: str, field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        note_of("a", TIME, tags=tags, text=text)
+    assert refused.value.field == field
+
+
+def test_a_torn_or_foreign_line_is_skipped(run_log: RunLog) -> None:
+    notes = RunNotes(run_log)
+    notes.add(Note(run_id="a", time=TIME, tags=("x",)))
+    with (run_log.directory / FILE).open("ab") as file:
+        file.write(b'{"schema":1,"run_id":3}\nnot json\n\xff\n{"run_id":"a","ti')
+    assert notes.of(["a", "b"]) == {"a": Note(run_id="a", time=TIME, tags=("x",))}
+    notes.add(Note(run_id="a", time=TIME, tags=("y",)))
+    assert notes.of(["a"])["a"].tags == ("y",)
+
+
+def test_two_servers_read_each_others_notes_and_lose_none(app: Flask, run_log: RunLog) -> None:
+    one, other = RunNotes(run_log), RunNotes(run_log)
+    ids = [f"run{number}" for number in range(40)]
+
+    def add(notes: RunNotes, some: list[str]) -> None:
+        for run_id in some:
+            notes.add(Note(run_id=run_id, time=TIME, text=run_id))
+
+    threads = [threading.Thread(target=add, args=(notes, ids[k::2])) for k, notes in enumerate((one, other))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(one.of(ids)) == set(other.of(ids)) == set(ids)
+
+
+def test_without_a_file_there_is_no_note(run_log: RunLog) -> None:
+    assert RunNotes(run_log).of(["a"]) == {}
