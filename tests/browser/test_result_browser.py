@@ -91,6 +91,7 @@ def test_a_run_takes_a_tag_and_a_note_and_keeps_them(open_page: Open) -> None:
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator(".note-box summary .tag")).to_have_text(["prod", "q3"])
     page.reload()
+    page.locator(".note-box summary").get_by_text("the cheap one").click()
     expect(page.get_by_label("Note", exact=True)).to_have_value("the cheap one")
     page.get_by_label("Tags").fill("a;b")
     page.get_by_role("button", name="Save", exact=True).click()
