@@ -14,6 +14,8 @@ from app.rate_limit import Counter
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 #: Pages that calculate, as a form that is sent does: they count for RATE_LIMIT.
 CALCULATING = {"sensitivity.of_form", "sensitivity.of_run"}
+#: Pages that calculate a little while somebody types or looks around: counted by themselves, so many times RATE_LIMIT.
+LOOKING, LOOKING_FACTOR = {"calculator.preview", "results.result"}, 10
 
 HEADERS = {
     "Content-Security-Policy": "; ".join(
@@ -59,9 +61,11 @@ def refuse_other_sites() -> None:
 def refuse_too_many() -> None:
     """429 for a client that sends more than RATE_LIMIT requests a minute that make the server work."""
     limit = current_app.config["RATE_LIMIT"]
-    if not limit or (request.method in SAFE_METHODS and request.endpoint not in CALCULATING):
+    looks = request.method in SAFE_METHODS and request.endpoint in LOOKING
+    if not limit or (request.method in SAFE_METHODS and not looks and request.endpoint not in CALCULATING):
         return
-    counter: Counter = current_app.extensions["rate_limit"]
+    counter: Counter = current_app.extensions["looking_limit" if looks else "rate_limit"]
+    limit *= LOOKING_FACTOR if looks else 1
     if counter.count(household(client_address(request, current_app.config["AUTH_PROXY_IPS"]))) > limit:
         seconds = counter.seconds_left()
         raise TooManyRequests(f"{limit} a minute are allowed. Try again in {seconds} s.", retry_after=seconds)
@@ -75,6 +79,7 @@ def add_headers(response: Response) -> Response:
 
 def init_app(app: Flask) -> None:
     app.extensions["rate_limit"] = Counter(Path(app.config["DATA_DIR"]), "requests")
+    app.extensions["looking_limit"] = Counter(Path(app.config["DATA_DIR"]), "looking")
     app.before_request(refuse_other_sites)
     app.before_request(refuse_too_many)
     app.after_request(add_headers)

@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 
 from app.factory import create_app
 from app.run_log import RunLog
 from tests.fake_hub import NOBODY, FakeHub
 from tests.screen import Screen, is_there, virtual_screen
 from tests.window import Driver, open_window
+
+#: A busy machine is no fault of a test.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(autouse=True, scope="session")

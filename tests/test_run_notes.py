@@ -35,6 +35,12 @@ def test_a_note_is_kept_and_shown(client: FlaskClient, run_log: RunLog) -> None:
     assert run_log.read().skipped == 0
 
 
+def test_tags_are_shown_in_the_history(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    client.post(f"/results/{run.run_id}/note", data={"tags": "prod"})
+    assert [words(tag) for tag in soup(client.get("/visualize").text).select("td.model .tag")] == ["prod"]
+
+
 def test_a_new_note_is_a_new_line_and_an_empty_one_takes_it_back(client: FlaskClient, run_log: RunLog) -> None:
     run = logged(run_log)
     for tags in ("first", "second", ""):

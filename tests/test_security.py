@@ -200,6 +200,13 @@ def test_a_client_that_asks_too_often_waits(tmp_path: Path) -> None:
     assert elsewhere.status_code == 200
 
 
+def test_previews_are_counted_by_themselves(tmp_path: Path) -> None:
+    limited = {"LOG_DIR": tmp_path / "logging", "DATA_DIR": tmp_path / "data", "TESTING": True, "RATE_LIMIT": 2}
+    client = create_app(limited).test_client()
+    assert [client.get("/preview").status_code for _ in range(21)] == [200] * 20 + [429]
+    assert client.post("/", data={}).status_code == 303
+
+
 def test_counts_begin_anew_each_minute_and_are_kept_apart(tmp_path: Path) -> None:
     now = [120.0]
     one, other = Counter(tmp_path, "one", lambda: now[0]), Counter(tmp_path, "other", lambda: now[0])
