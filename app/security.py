@@ -13,7 +13,7 @@ from app.rate_limit import Counter
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 #: Pages that calculate, as a form that is sent does: they count for RATE_LIMIT.
-CALCULATING = {"sensitivity.of_form", "sensitivity.of_run"}
+CALCULATING = {"calculator.preview", "sensitivity.of_form", "sensitivity.of_run"}
 
 HEADERS = {
     "Content-Security-Policy": "; ".join(
