@@ -1,4 +1,4 @@
-"""What a visitor downloads: each page in gzip before its charts, our own files, plotly only where something is drawn."""
+"""What a visitor downloads: pages in gzip before their charts, our own files, plotly only where something is drawn."""
 
 from __future__ import annotations
 
