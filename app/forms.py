@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar
 
+from markupsafe import Markup, escape
 from wtforms import Field, Form
 
 from app import catalog, training_catalog
@@ -113,9 +114,26 @@ class ChoiceField(InputField):
         return value
 
     @property
+    def option_tags(self) -> Markup:
+        """The options as HTML with the chosen one marked. The lists are long and seldom change: they are kept."""
+        groups = tuple((heading, tuple(group.items())) for heading, group in self.options.items())
+        value = f'value="{escape(self.text)}"'
+        return Markup(_option_tags(groups).replace(f"{value}>", f"{value} selected>", 1))  # noqa: S704
+
+    @property
     def unlisted(self) -> bool:
         """Whether the value is none of the options: it is shown all the same, with its message."""
         return not any(self.text in group for group in self.options.values())
+
+
+@lru_cache(maxsize=64)
+def _option_tags(groups: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -> str:
+    """Options, those with a heading as a group of their own; everything escaped."""
+    tags = []
+    for heading, group in groups:
+        inside = "".join(f'<option value="{escape(value)}">{escape(label)}</option>' for value, label in group)
+        tags.append(f'<optgroup label="{escape(heading)}">{inside}</optgroup>' if heading else inside)
+    return "".join(tags)
 
 
 def canonical(catalogue: str, name: str) -> str:

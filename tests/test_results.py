@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import formatting
-from app.result_page import is_complete, state
+from app.result_page import is_complete, range_text, state
 from app.run_log import Run, RunLog
 from app.runs import estimate_run
 from tests.pages import soup, table, value, words
@@ -61,7 +61,7 @@ def test_the_key_numbers_have_units(client: FlaskClient, run_log: RunLog) -> Non
     found = run.results
     for label, key in (("Time to first token", "ttft_ms"), ("Time per output token", "tpot_ms")):
         value, low, high = (formatting.milliseconds(found[key][name]) for name in ("value", "low", "high"))
-        assert shown[label] == f"{value} {low} to {high}"
+        assert shown[label] == f"{value} {range_text(low, high)}"
     assert shown["Output in total"].startswith(f"{formatting.rate(found['output_tokens_per_s']['value'])} tok/s ")
     assert " tok/s" in shown["Output per user"]
     assert " req/s" in shown["Requests"]
@@ -81,7 +81,15 @@ def test_every_number_is_explained(client: FlaskClient, run_log: RunLog) -> None
 def test_a_range_is_shown_where_there_is_one(client: FlaskClient, run_log: RunLog) -> None:
     run = logged(run_log, ttft_ms={"value": 31.2, "low": 25.1, "high": 40.24})
     shown = metrics(soup(client.get(f"/results/{run.run_id}").text))
-    assert shown["Time to first token"] == "31.2 ms 25.1 ms to 40.2 ms"
+    assert shown["Time to first token"] == "31.2 ms 25.1 to 40.2 ms"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [("25.1 ms", "40.2 ms", "25.1 to 40.2 ms"), ("980 ms", "1.20 s", "980 ms to 1.20 s"), ("$1", "$2", "$1 to $2")],
+)
+def test_a_unit_that_both_ends_share_stands_once(low: str, high: str, text: str) -> None:
+    assert range_text(low, high) == text
 
 
 def test_an_unknown_price_is_unknown(client: FlaskClient, run_log: RunLog) -> None:

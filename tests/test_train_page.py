@@ -15,6 +15,7 @@ from app.calculations.training.inputs import GROUPS
 from app.charts import training as charts
 from app.factory import create_app
 from app.forms import TrainForm
+from app.result_page import range_text
 from app.run_log import Run, RunLog
 from app.runs import train_run
 from app.training_scenarios import ALL_TRAINING_INPUTS
@@ -208,7 +209,7 @@ def test_the_key_numbers_have_units_and_ranges(client: FlaskClient, run_log: Run
     found = (run := logged(run_log, STAGED)).results
     shown = metrics(page_of(client, run))
     step = [formatting.duration(found["step_time_s"][name]) for name in ("value", "low", "high")]
-    assert shown["Step"] == f"{step[0]} {step[1]} to {step[2]}"
+    assert shown["Step"] == f"{step[0]} {range_text(step[1], step[2])}"
     assert shown["Tokens per GPU"].startswith(f"{formatting.rate(found['tokens_per_s_per_gpu']['value'])} tok/s ")
     assert shown["MFU"].startswith(formatting.percent(found["mfu"]["value"]))
     assert shown["HFU"].startswith(formatting.percent(found["hfu"]["value"]))
