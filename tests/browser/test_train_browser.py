@@ -60,7 +60,7 @@ def test_a_command_is_copied(open_page: Open) -> None:
     page = open_page(STAGED)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     drawn(calculate(page))
-    page.get_by_role("button", name="Copy").first.click()
+    page.get_by_role("button", name="Copy", exact=True).first.click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert "--pipeline-model-parallel-size 8" in page.evaluate("navigator.clipboard.readText()")
 
