@@ -84,7 +84,7 @@ def test_what_was_read_is_shown_and_not_saved(client: FlaskClient, tmp_path: Pat
     assert table(page, "facts")["Checkpoint precision"][0] == "bf16"
     assert table(page, "params")["Dense feed-forward"][0] == "49,152"
     assert table(page, "layers")["2"][1] == "36,992"
-    assert not list((tmp_path / "data").rglob("*"))
+    assert not list((tmp_path / "data").rglob("*.json"))
 
 
 def test_the_readers_warnings_are_shown(client: FlaskClient) -> None:
