@@ -57,7 +57,7 @@ class Latency:
     rate: Numbers
     #: Share of wall time in prefill.
     prefill_share: Numbers
-    #: What it is made of, by the names that `work.py` shows.
+    #: What it is made of, by the names that `chain` shows.
     terms: Mapping[str, Numbers] = field(default_factory=dict, hash=False)
 
 

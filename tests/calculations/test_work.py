@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from app.calculations import estimate
+from app.calculations.chain import chain
 from app.calculations.estimate import LayoutEstimate
-from app.calculations.work import Row, chain, operator_tables, used_peaks, work
+from app.calculations.work import Row, operator_tables, used_peaks, work
 from app.scenarios import serving_scenario
 
 SCENARIOS: dict[str, dict[str, Any]] = {
