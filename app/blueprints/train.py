@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint
 
-from app.blueprints.results import answered
-from app.calculations.errors import InvalidInput
-from app.form_examples import examples
-from app.forms import COMPLETE, InputForm, TrainForm
-from app.run_log import Run
+from app.blueprints.question import Question
+from app.form_examples import Start
+from app.forms import TrainForm
 from app.runs import train_run
 from app.training_scenarios import ALL_TRAINING_INPUTS
 
@@ -27,39 +24,20 @@ EXAMPLES = {
 }
 
 
-def form_page(form: InputForm) -> str:
-    return render_template(
-        "train/form.html",
-        form=form,
-        groups=form.groups(),
-        complete=COMPLETE,
-        examples=examples(form, EXAMPLES, ALL_TRAINING_INPUTS, "train.form"),
-    )
+QUESTION = Question(
+    name="train",
+    form=TrainForm,
+    declared=ALL_TRAINING_INPUTS,
+    starts=lambda: {label: Start(inputs=inputs) for label, inputs in EXAMPLES.items()},
+    answer=train_run,
+)
 
 
 @bp.get("/train")
 def form() -> str:
-    """The form, filled from the query string; what cannot be used there is told beside its field."""
-    filled = TrainForm(request.args)
-    if request.args:
-        filled.validate()
-    return form_page(filled)
+    return QUESTION.asked()
 
 
 @bp.post("/train")
 def calculate() -> Any:
-    """Estimate, log, show. Bad input gives the form back as it was sent, with the messages."""
-    sent = TrainForm(request.form)
-    run = estimated(sent)
-    return answered(run) if run else (form_page(sent), HTTPStatus.UNPROCESSABLE_ENTITY)
-
-
-def estimated(sent: InputForm) -> Run | None:
-    """The run of a form, or None with the messages added to it."""
-    if not sent.validate():
-        return None
-    try:
-        return train_run(sent.raw(), source="web")
-    except InvalidInput as error:
-        sent.refuse(error)
-        return None
+    return QUESTION.sent()

@@ -1,0 +1,60 @@
+"""What the pages that ask share: a form filled from the address, its run when it is sent, or the form back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from flask import render_template, request
+
+from app.blueprints.results import answered
+from app.calculations.errors import InvalidInput
+from app.calculations.inputs import Input
+from app.form_examples import Start, examples
+from app.forms import COMPLETE, InputForm
+from app.run_log import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A page that asks: the blueprint and folder of templates that it belongs to, its form, and what answers it."""
+
+    name: str
+    form: type[InputForm]
+    declared: Mapping[str, Input]
+    starts: Callable[[], Mapping[str, Start]]
+    answer: Callable[..., Run]
+
+    def asked(self) -> str:
+        """The form, filled from the query string; what cannot be used there is told beside its field."""
+        filled = self.form(request.args)
+        if request.args:
+            filled.validate()
+        return self.page(filled)
+
+    def sent(self) -> Any:
+        """Calculate, log, show. Bad input gives the form back as it was sent, with the messages."""
+        sent = self.form(request.form)
+        run = self.run(sent)
+        return answered(run) if run else (self.page(sent), HTTPStatus.UNPROCESSABLE_ENTITY)
+
+    def run(self, sent: InputForm) -> Run | None:
+        """The run of a form, not logged yet, or None with the messages added to the form."""
+        if not sent.validate():
+            return None
+        try:
+            return self.answer(sent.raw(), source="web")
+        except InvalidInput as error:
+            sent.refuse(error)
+            return None
+
+    def page(self, form: InputForm) -> str:
+        return render_template(
+            f"{self.name}/form.html",
+            form=form,
+            groups=form.groups(),
+            complete=COMPLETE,
+            examples=examples(form, self.starts(), self.declared, f"{self.name}.form"),
+        )
