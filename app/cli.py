@@ -194,19 +194,24 @@ def plan(launch: str | None, as_json: bool, **options: str | tuple[str, ...] | N
     run = plan_run({name: text for name, text in raw.items() if text}, source="cli")
     not_saved = save(run)
     plans = run.results["plans"]
-    snippet = None
+    snippet, refused = None, None
     if launch and plans:
         made_by = deploy_serving.file_of if launch in deploy_serving.FORMS else launch_serving.snippet
-        snippet = made_by(launch, run.inputs, plans[0])
+        try:
+            snippet = made_by(launch, run.inputs, plans[0])
+        except InvalidInput as error:
+            refused = error
     if as_json:
         document = {"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | not_saved
         click.echo(json_text.write(document | ({} if snippet is None else {"launch": snippet}), indent=2))
-        return
-    show(text_planning.planning(run))
-    if snippet is not None:
-        click.echo("\n" + snippet)
-    if not not_saved:
-        click.echo(f"\nRun {run.run_id}")
+    else:
+        show(text_planning.planning(run))
+        if snippet is not None:
+            click.echo("\n" + snippet)
+        if not not_saved:
+            click.echo(f"\nRun {run.run_id}")
+    if refused:
+        raise refused
 
 
 def made(make: Callable[..., Run], options: Mapping[str, str | None]) -> tuple[Run, Model | None]:

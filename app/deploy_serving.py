@@ -1,7 +1,8 @@
 """What deploys a plan: a Kubernetes manifest and a docker compose file, each with what its lines are for.
 
-Images: docs.vllm.ai ("Using Docker"), docs.sglang.ai ("Install"), NVIDIA NGC catalog (tensorrt-llm/release). Resources:
-kubernetes.io/docs/tasks/manage-gpus; nodes of a replica that spans several: lws.sigs.k8s.io (LeaderWorkerSet).
+Images and resources: app/data/deployment.toml. GPUs of pods: kubernetes.io/docs/tasks/manage-gpus; of compose files:
+docs.docker.com ("GPU support"), rocm.docs.amd.com ("vLLM inference"), docs.habana.ai ("vLLM Quick Start Guide"); nodes
+of a replica that spans several: lws.sigs.k8s.io (LeaderWorkerSet).
 """
 
 from __future__ import annotations
@@ -14,25 +15,11 @@ from typing import Any
 import yaml
 
 from app import catalog
+from app.deployment_platforms import deployment, image_of
 from app.launch_serving import LAUNCHERS, command
 
 #: Form -> its label.
 FORMS = {"kubernetes": "Kubernetes", "compose": "Docker Compose"}
-#: Launcher -> image with the release whose flags are used, and the port it listens at.
-IMAGES = {
-    "vllm": ("vllm/vllm-openai:v0.11.0", 8000),
-    "sglang": ("lmsysorg/sglang:v0.5.3-cu129", 30000),
-    "trtllm": ("nvcr.io/nvidia/tensorrt-llm/release:1.0.0", 8000),
-}
-#: Vendor -> the resource that its device plugin offers.
-RESOURCES = {
-    "nvidia": "nvidia.com/gpu",
-    "amd": "amd.com/gpu",
-    "intel": "gpu.intel.com/i915",
-    "habana": "habana.ai/gaudi",
-}
-#: Seconds for which a replica may load before it counts as failed, per GB of weights: 1 GB/s from a network disk.
-LOADING_SECONDS_PER_GB, LEAST_LOADING_SECONDS = 1.0, 300
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a mount of the container
 #: What lines of a manifest are for.
 MEANINGS = {
@@ -44,6 +31,15 @@ MEANINGS = {
     "cache": "weights stay on the node when a pod starts anew",
     "token": "secret with the token of gated models: kubectl create secret generic hugging-face",
     "leaderWorkerTemplate": "a replica spans several nodes; the leader answers, workers join it (LeaderWorkerSet)",
+}
+
+COMPOSE_MEANINGS = {
+    "device_ids": "GPUs of this replica; no two share one",
+    "HIP_VISIBLE_DEVICES": "GPUs of this replica; no two share one",
+    "HABANA_VISIBLE_DEVICES": "accelerators of this replica; no two share one",
+    "shm_size": MEANINGS["shm"],
+    "ports": "each replica listens at a port of its own: put a load balancer in front",
+    "volumes": MEANINGS["cache"],
 }
 
 
@@ -66,22 +62,19 @@ def name_of(inputs: Mapping[str, Any]) -> str:
     return label[:50].strip("-") or "model"
 
 
-def resource_of(gpu: str) -> str:
-    gpus = catalog.gpus()
-    return RESOURCES.get(gpus[gpu].vendor if gpu in gpus else "", "nvidia.com/gpu")
-
-
 def words_of(launcher: str, inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
     start, flags = command(launcher, inputs, plan)
-    port = IMAGES[launcher][1]
+    port = deployment().ports[launcher]
     listening = ["--host", "0.0.0.0", "--port", str(port)]  # noqa: S104 - inside of a container
     return [*shlex.split(start), *(word for flag in flags for word in shlex.split(str(flag))), *listening]
 
 
 def container(launcher: str, inputs: Mapping[str, Any], plan: Mapping[str, Any], gpus: int) -> dict[str, Any]:
-    image, port = IMAGES[launcher]
+    (platform, image), port = image_of(launcher, plan["gpu"]), deployment().ports[launcher]
     probe = {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 10}
-    loading = max(LEAST_LOADING_SECONDS, round(weight_gb(inputs, plan) * LOADING_SECONDS_PER_GB))
+    loading = max(
+        deployment().least_loading_seconds, round(weight_gb(inputs, plan) * deployment().loading_seconds_per_gb)
+    )
     return {
         "name": launcher,
         "image": image,
@@ -93,7 +86,7 @@ def container(launcher: str, inputs: Mapping[str, Any], plan: Mapping[str, Any],
                 "valueFrom": {"secretKeyRef": {"name": "hugging-face", "key": "token", "optional": True}},
             }
         ],
-        "resources": {"limits": {resource_of(plan["gpu"]): gpus}},
+        "resources": {"limits": {platform.resource: gpus}},
         "startupProbe": probe | {"failureThreshold": -(-loading // 10)},
         "readinessProbe": probe | {"failureThreshold": 3},
         "volumeMounts": [{"name": "shm", "mountPath": SHARED_MEMORY}, {"name": "cache", "mountPath": "/root/.cache"}],
@@ -107,7 +100,7 @@ def weight_gb(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> float:
 
 def volumes() -> list[dict[str, Any]]:
     return [
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": f"{deployment().shared_memory_gib}Gi"}},
         {"name": "cache", "hostPath": {"path": "/var/cache/models", "type": "DirectoryOrCreate"}},
     ]
 
@@ -117,7 +110,7 @@ def kubernetes(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     launcher, name = launcher_of(inputs, plan), name_of(inputs)
     labels = {"app.kubernetes.io/name": name}
     gpus, node = plan["gpus_per_replica"], node_gpus(plan)
-    port = IMAGES[launcher][1]
+    port = deployment().ports[launcher]
     if gpus <= node:
         pod = {
             "metadata": {"labels": labels},
@@ -176,26 +169,29 @@ def joined(launcher: str, inputs: Mapping[str, Any], plan: Mapping[str, Any], gp
 def compose(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """One service for each replica of a machine, each with GPUs of its own."""
     launcher = launcher_of(inputs, plan)
-    image, port = IMAGES[launcher]
+    (platform, image), port = image_of(launcher, plan["gpu"]), deployment().ports[launcher]
     gpus, node = plan["gpus_per_replica"], node_gpus(plan)
     here = max(1, min(plan["replicas"], node // gpus if gpus <= node else 1))
     services = {}
     for number in range(here):
         devices = [str(number * gpus + one) for one in range(min(gpus, node))]
+        listed = ",".join(devices)
+        reserved = {"driver": "nvidia", "device_ids": devices, "capabilities": ["gpu"]}
+        given: dict[str, dict[str, Any]] = {
+            "nvidia": {"deploy": {"resources": {"reservations": {"devices": [reserved]}}}},
+            "amd": {"devices": ["/dev/kfd", "/dev/dri"], "group_add": ["video"]},
+            "gaudi": {"runtime": "habana", "cap_add": ["SYS_NICE"]},
+        }
+        seen = {"amd": {"HIP_VISIBLE_DEVICES": listed}, "gaudi": {"HABANA_VISIBLE_DEVICES": listed}}
         services[f"replica-{number + 1}"] = {
             "image": image,
             "entrypoint": words_of(launcher, inputs, plan),
             "ports": [f"{8000 + number}:{port}"],
-            "environment": {"HF_TOKEN": "${HF_TOKEN:-}"},
-            "shm_size": "16gb",
+            "environment": {"HF_TOKEN": "${HF_TOKEN:-}"} | seen.get(platform.name, {}),
+            "shm_size": f"{deployment().shared_memory_gib}gb",
             "volumes": ["models:/root/.cache"],
             "restart": "unless-stopped",
-            "deploy": {
-                "resources": {
-                    "reservations": {"devices": [{"driver": "nvidia", "device_ids": devices, "capabilities": ["gpu"]}]}
-                }
-            },
-        }
+        } | given[platform.name]
     return written({"services": services, "volumes": {"models": {}}})
 
 
@@ -209,11 +205,5 @@ def file_of(form: str, inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> st
 
 def meanings(form: str, text: str) -> dict[str, str]:
     """Line of a file -> what it is for."""
-    if form == "compose":
-        return {
-            "device_ids": "GPUs of this replica; no two share one",
-            "shm_size": MEANINGS["shm"],
-            "ports": "each replica listens at a port of its own: put a load balancer in front",
-            "volumes": MEANINGS["cache"],
-        }
-    return {name: meaning for name, meaning in MEANINGS.items() if name in text}
+    known = COMPOSE_MEANINGS if form == "compose" else MEANINGS
+    return {name: meaning for name, meaning in known.items() if name in text}

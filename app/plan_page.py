@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import deploy_serving, formatting, launch_serving, result_page, text_planning
+from app.calculations.errors import InvalidInput
 from app.calculations.planning.break_even import Offer
 from app.charts.layout import Figure, axis, colour, escaped, layout, line_at
 from app.glossary_planning import PLAN_KEYS
@@ -50,7 +51,7 @@ def parts(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, An
         "break_even": results.get("break_even"),
         "break_even_text": text_planning.comparison(results["break_even"]) if results.get("break_even") else "",
         "break_even_figure": break_even_figure(results["break_even"]) if results.get("break_even") else None,
-        "deployments": deployments(inputs, best) if best else [],
+        **(deployments(inputs, best) if best else {"deployments": [], "not_deployed": ""}),
         "what_if": what_if(inputs),
         "kept": {name: value for name, value in inputs.items() if name not in WHAT_IF},
         "input_rows": result_page.input_rows(inputs, PLANNING_INPUTS),
@@ -67,10 +68,14 @@ def launches(
     ]
 
 
-def deployments(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> list[tuple[str, str, dict[str, str]]]:
-    """(form, its text, what its lines are for) of each way to deploy the plan."""
-    texts = {form: deploy_serving.file_of(form, inputs, plan) for form in deploy_serving.FORMS}
-    return [(deploy_serving.FORMS[form], text, deploy_serving.meanings(form, text)) for form, text in texts.items()]
+def deployments(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
+    """(form, its text, what its lines are for) of each way to deploy the plan, or why there is none."""
+    try:
+        texts = {form: deploy_serving.file_of(form, inputs, plan) for form in deploy_serving.FORMS}
+    except InvalidInput as error:
+        return {"deployments": [], "not_deployed": error.message}
+    found = [(deploy_serving.FORMS[form], text, deploy_serving.meanings(form, text)) for form, text in texts.items()]
+    return {"deployments": found, "not_deployed": ""}
 
 
 def lower(label: str) -> str:

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
-from app import deploy_serving
+from app import catalog, deploy_serving, plan_page
+from app.calculations.errors import InvalidInput
+from app.cli import main
+from app.deployment_platforms import deployment
 from app.launch_serving import LAUNCHERS, command
 
 INPUTS = {"model": "meta-llama/Llama-3.1-70B-Instruct", "engine": "vllm", "input_tokens": 1000, "output_tokens": 300}
@@ -42,9 +46,45 @@ def test_a_deployment_has_the_replicas_gpus_and_flags_of_the_plan(engine: str) -
     assert {one["name"] for one in workload["spec"]["template"]["spec"]["volumes"]} == {"shm", "cache"}
 
 
-def test_the_resource_is_that_of_the_vendor() -> None:
-    [workload, _] = documents(deploy_serving.kubernetes(INPUTS, plan(gpu="mi300x")))
-    assert "amd.com/gpu" in str(workload)
+@pytest.mark.parametrize(
+    ("gpu", "resource", "image", "given"),
+    [
+        ("h100-sxm", "nvidia.com/gpu", "vllm/vllm-openai:", "device_ids"),
+        ("mi300x", "amd.com/gpu", "rocm/vllm:", "/dev/kfd"),
+        ("gaudi3", "habana.ai/gaudi", "vault.habana.ai/gaudi-docker/", "HABANA_VISIBLE_DEVICES"),
+    ],
+)
+def test_image_and_accelerators_are_given_as_the_vendor_does(gpu: str, resource: str, image: str, given: str) -> None:
+    [workload, _] = documents(deploy_serving.kubernetes(INPUTS, plan(gpu=gpu)))
+    [container] = workload["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {resource: 4} and container["image"].startswith(image)
+    text = deploy_serving.compose(INPUTS, plan(gpu=gpu))
+    assert given in text and image in text and ("driver: nvidia" in text) == (gpu == "h100-sxm")
+    assert given in str(deploy_serving.meanings("compose", text)) or given == "/dev/kfd"
+
+
+@pytest.mark.parametrize("platform", [one.name for one in deployment().platforms])
+def test_every_platform_names_launchers_and_accelerators_that_are_known(platform: str) -> None:
+    [found] = [one for one in deployment().platforms if one.name == platform]
+    assert found.images.keys() <= LAUNCHERS.keys() == deployment().ports.keys()
+    known = catalog.gpus()
+    assert set(found.gpus) <= known.keys() and (found.gpus or any(g.vendor == found.vendor for g in known.values()))
+
+
+@pytest.mark.parametrize(("gpu", "engine"), [("tpu-v5e", "vllm"), ("mi300x", "trtllm"), ("nonesuch", "vllm")])
+def test_where_no_image_is_known_that_is_said(gpu: str, engine: str) -> None:
+    for form in deploy_serving.FORMS:
+        with pytest.raises(InvalidInput, match=f"No image of {engine} for '{gpu}' is known") as refused:
+            deploy_serving.file_of(form, INPUTS | {"engine": engine}, plan(gpu=gpu))
+        assert refused.value.field == "launch" and "gaudi (vllm)" in refused.value.allowed
+    shown = plan_page.deployments(INPUTS | {"engine": engine}, plan(gpu=gpu))
+    assert shown["deployments"] == [] and gpu in shown["not_deployed"]
+
+
+def test_the_command_line_shows_the_plan_and_then_why_there_is_no_file() -> None:
+    asked = ["plan", "--model", "llama-3.1-8b", "--gpu", "tpu-v5e", "--concurrency", "4", "--launch", "compose"]
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 2 and "Run " in done.stdout and "No image of vllm for 'tpu-v5e' is known" in done.stderr
 
 
 @pytest.mark.parametrize("engine", LAUNCHERS)
