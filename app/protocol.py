@@ -1,19 +1,17 @@
 """How a measurement was made, as its table tells it: engine and era, how requests arrived, what was assumed.
 
 Tables have no column for the benchmark's procedure; the words of `notes` and the documented procedure of the source
-say it. Nothing here depends on a measured value.
+say it (app/benchmarks.py). Nothing here depends on a measured value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app import catalog
+from app.benchmarks import Row, benchmark_of, release
 from app.calculations.engine import Engine
-
-Row = Mapping[str, str]
 
 #: Engines that tables spell differently.
 SPELLINGS = {
@@ -53,11 +51,9 @@ STEADY = re.compile(r"steady[- ]state", re.I)
 LIMITED = re.compile(r"avg_batch_size=")
 #: The engine's options run the attention of mixtures in replicas, where the table states tensor parallelism.
 ATTENTION_DP = re.compile(r"attention DP for MoE", re.I)
-#: Shapes of the InferenceX benchmark, whose lengths vary by a fifth and whose runs have ten waves. Its launch scripts
-#: (github.com/SemiAnalysisAI/InferenceX, benchmarks/*.sh) keep the cache of quantised checkpoints in FP8.
-INFERENCEX = "inferencex"
-INFERENCEX_SHAPES = {(1024, 1024), (8192, 1024), (1024, 8192)}
-INFERENCEX_SPREAD, WAVES = 0.2, 10.0
+#: Requests of a run over requests in flight, where the table does not say: that of most benchmark clients' scripts
+#: (InferenceX: --num-prompts of ten times --max-concurrency).
+WAVES = 10.0
 #: Lengths of a table of synthetic requests: all equal.
 EQUAL, WIDE = 0.0, 1.0
 
@@ -85,12 +81,6 @@ class Protocol:
     #: The table's latency per token is the median over steps, not the mean.
     median_step: bool = False
     assumed: tuple[str, ...] = ()
-
-
-def release(version: str) -> tuple[int, int] | None:
-    """(major, minor) of a version such as 0.6.3.post2; None where there is no number."""
-    found = re.search(r"(?<![\d.])(\d+)\.(\d+)", version)
-    return (int(found.group(1)), int(found.group(2))) if found else None
 
 
 def engine_of(name: str, version: str, date: str) -> tuple[Engine, str]:
@@ -138,11 +128,12 @@ def protocol(row: Row) -> Protocol:
         waves = max(1.0, requests / concurrency) if requests else WAVES
     spread = WIDE if REAL_LENGTHS.search(notes) else EQUAL
     kv_precision = row.get("kv_precision") or ""
-    if row.get("source", "").startswith(INFERENCEX) and shape(row) in INFERENCEX_SHAPES:
-        spread = INFERENCEX_SPREAD
-        if not kv_precision and row.get("weight_precision"):
-            kv_precision = "fp8"
-            assumed = "; ".join(filter(None, (assumed, "FP8 cache, as that benchmark's launch scripts set it")))
+    if benchmark := benchmark_of(row):
+        spread = benchmark.length_spread
+        if not kv_precision and (set_by_script := benchmark.kv_precision(row)):
+            kv_precision = set_by_script
+            told = f"{kv_precision.upper()} cache, as that benchmark's launch scripts set it"
+            assumed = "; ".join(filter(None, (assumed, told)))
     if LIMITED.search(notes) and concurrency is not None:
         limit = concurrency
     return Protocol(
@@ -159,13 +150,6 @@ def protocol(row: Row) -> Protocol:
         max_sequences=round(limit) if limit else None,
         step_tokens=round(found) if (found := first(STEP_TOKENS, notes)) else None,
         attention_dp=ATTENTION_DP.search(notes) is not None,
-        median_step=notes.lower().lstrip().startswith("median itl")
-        or "median per-token" in notes
-        or "; median ITL" in notes,
+        median_step=MEDIAN_STEP.search(notes) is not None,
         assumed=(assumed,) if assumed else (),
     )
-
-
-def shape(row: Row) -> tuple[int, int]:
-    """(prompt, output) in whole tokens."""
-    return round(float(row.get("input_tokens") or 0)), round(float(row.get("output_tokens") or 0))

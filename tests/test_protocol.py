@@ -2,7 +2,9 @@
 
 import pytest
 
-from app.protocol import WAVES, engine_of, protocol, release
+from app import catalog
+from app.benchmarks import benchmarks, release
+from app.protocol import WAVES, engine_of, protocol
 
 ROW = {
     "source": "s", "source_date": "2025-12", "engine": "vllm", "engine_version": "0.11.0", "input_tokens": "1024",
@@ -95,10 +97,41 @@ def test_a_number_of_requests_without_a_limit_arrives_at_once():
     assert (found.arrival, found.concurrency, found.length_spread) == ("burst", 1000, 1.0)
 
 
-def test_quantised_checkpoints_of_inferencex_have_an_fp8_cache():
-    assert read(source="inferencex-v2", weight_precision="fp4").kv_precision == "fp8"
-    assert read(source="inferencex-v2", weight_precision="fp4", kv_precision="bf16").kv_precision == "bf16"
-    assert read(source="inferencex-v2").kv_precision == "" == read(weight_precision="fp4").kv_precision
+QUANTISED = {"source": "inferencex-v2", "weight_precision": "fp8", "gpu": "b200"}
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "precision"),
+    [
+        ("meta-llama/Llama-3.1-70B", {}, "fp8"),
+        ("meta-llama/Llama-3.1-70B", {"engine": "trtllm", "weight_precision": "fp4", "gpu": "h200-sxm"}, "fp8"),
+        ("meta-llama/Llama-3.1-70B", {"weight_precision": ""}, ""),
+        ("meta-llama/Llama-3.1-70B", {"input_tokens": "128"}, ""),
+        ("meta-llama/Llama-3.1-70B", {"source": "s"}, ""),
+        ("meta-llama/Llama-3.1-70B", {"kv_precision": "bf16"}, "bf16"),
+        ("deepseek-ai/DeepSeek-R1", {"engine": "sglang"}, "fp8"),
+        ("deepseek-ai/DeepSeek-R1", {"engine": "sglang", "gpu": "h200-sxm"}, ""),
+        ("deepseek-ai/DeepSeek-R1", {"engine": "trtllm", "gpu": "h200-sxm"}, "fp8"),
+        ("moonshotai/Kimi-K2.5", {"weight_precision": "fp4"}, ""),
+        ("MiniMaxAI/MiniMax-M2.5", {"engine_version": "0.17.0"}, ""),
+        ("MiniMaxAI/MiniMax-M2.5", {"engine_version": "0.19.0"}, "fp8"),
+        ("MiniMaxAI/MiniMax-M2.5", {"engine_version": "nightly-5b8c", "source_date": "2026-03"}, ""),
+        ("MiniMaxAI/MiniMax-M2.5", {"engine_version": "nightly-5b8c", "source_date": "2026-04"}, "fp8"),
+    ],
+)
+def test_the_cache_of_inferencex_has_the_precision_that_its_launch_script_sets(model, changes, precision):
+    found = read(**(QUANTISED | {"model": model} | changes))
+    assert found.kv_precision == precision
+    assert any("launch scripts" in text for text in found.assumed) == (precision == "fp8")
+
+
+def test_every_option_of_a_launch_script_names_its_script_and_known_engines_and_gpus():
+    families = {engine.family for engine in catalog.engines().values()}
+    for benchmark in benchmarks():
+        assert benchmark.reference
+        for option in benchmark.kv_cache:
+            assert ".sh" in option.reference and set(option.engines) <= families
+            assert set(option.gpus) <= catalog.gpus().keys()
 
 
 def test_where_the_limit_of_sequences_is_swept_it_is_the_concurrency():

@@ -1,0 +1,96 @@
+"""How benchmarks ran that their tables do not say, out of their launch scripts: app/data/benchmarks.toml."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from app.catalog import DATA, DataError
+
+Row = Mapping[str, str]
+
+
+def release(version: str) -> tuple[int, int] | None:
+    """(major, minor) of a version such as 0.6.3.post2; None where there is no number."""
+    found = re.search(r"(?<![\d.])(\d+)\.(\d+)", version)
+    return (int(found.group(1)), int(found.group(2))) if found else None
+
+
+def shape(row: Row) -> tuple[int, int]:
+    """(prompt, output) in whole tokens."""
+    return round(float(row.get("input_tokens") or 0)), round(float(row.get("output_tokens") or 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvCacheOption:
+    """A precision of the KV cache that a launch script sets, and the runs that it starts."""
+
+    model: str
+    engines: tuple[str, ...]
+    precision: str
+    reference: str
+    gpus: tuple[str, ...] = ()
+    #: (first version, first month of builds without one); None: always.
+    since: tuple[str, str] | None = None
+
+    def covers(self, row: Row) -> bool:
+        return (
+            row["model"].rpartition("/")[2].lower().startswith(self.model)
+            and row["engine"] in self.engines
+            and (not self.gpus or row["gpu"] in self.gpus)
+            and (self.since is None or self._recent(row, *self.since))
+        )
+
+    @staticmethod
+    def _recent(row: Row, version: str, month: str) -> bool:
+        number = release(row.get("engine_version") or "")
+        return number >= (release(version) or (0, 0)) if number else (row.get("source_date") or "") >= month
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """Shapes that a benchmark's own runs have (tokens), the spread of their lengths, options of its scripts."""
+
+    source: str
+    reference: str
+    shapes: frozenset[tuple[int, int]]
+    length_spread: float
+    kv_cache: tuple[KvCacheOption, ...]
+
+    def kv_precision(self, row: Row) -> str:
+        """Of a row of quantised weights; empty where the script sets none."""
+        if not row.get("weight_precision"):
+            return ""
+        return next((option.precision for option in self.kv_cache if option.covers(row)), "")
+
+
+def benchmark_of(row: Row) -> Benchmark | None:
+    """The benchmark that a row is a run of. Raises DataError."""
+    source = row.get("source") or ""
+    return next((one for one in benchmarks() if source.startswith(one.source) and shape(row) in one.shapes), None)
+
+
+@cache
+def benchmarks() -> tuple[Benchmark, ...]:
+    """All of app/data/benchmarks.toml. Raises DataError."""
+    with (DATA / "benchmarks.toml").open("rb") as file:
+        tables = tomllib.load(file)
+    try:
+        return tuple(_read(table) for table in tables.values())
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"benchmarks.toml: {error}") from None
+
+
+def _read(table: Mapping[str, Any]) -> Benchmark:
+    def option(found: Mapping[str, Any]) -> KvCacheOption:
+        values: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in found.items()}
+        return KvCacheOption(**values)
+
+    read: dict[str, Any] = dict(table)
+    read["shapes"] = frozenset((prompt, output) for prompt, output in table["shapes"])
+    read["kv_cache"] = tuple(option(found) for found in table["kv_cache"])
+    return Benchmark(**read)
