@@ -101,7 +101,7 @@ class Result(ttk.Frame):
         for tile, (_, key, write) in zip(self.tiles, TILES, strict=True):
             quantity = found[key]
             known = quantity["low"] is not None and quantity["high"] is not None
-            between = f"{write(quantity['low'])} to {write(quantity['high'])}" if known else ""
+            between = formatting.range_text(write(quantity["low"]), write(quantity["high"])) if known else ""
             tile.show(write(quantity["value"]), between)
         advice = found["remedies"] + found["warnings"]
         self.advice.configure(text="\n".join(f"\N{BULLET} {text}" for text in advice))

@@ -202,6 +202,12 @@ def grams(value: float | None) -> str:
     return _scaled(value, MASSES) if known(value) and _as_shown(value or 0) >= 1e3 else _plain(value, "g")
 
 
+def range_text(low: str, high: str) -> str:
+    """Both ends; a unit that they share stands once: "25.1 to 40.2 ms", but "980 ms to 1.20 s"."""
+    value, _, unit = low.partition(" ")
+    return f"{value} to {high}" if unit and high.partition(" ")[2] == unit else f"{low} to {high}"
+
+
 def electricity(grid: Mapping[str, Any], pue: float | None) -> str:
     """What energy and carbon were counted with: the `grid` of an answer and the PUE."""
     mean = f"{grid['name']}, mean of {grid['year']}: {number(grid['gco2_per_kwh'])} gCO2e per kWh ({grid['basis']})"

@@ -171,14 +171,8 @@ def metric(label: str, quantity: Mapping[str, Any], write: Callable[[float | Non
         text, unit = text.split(" ")
     between = ""
     if quantity["low"] is not None and quantity["high"] is not None:
-        between = range_text(write(quantity["low"]), write(quantity["high"]))
+        between = formatting.range_text(write(quantity["low"]), write(quantity["high"]))
     return Metric(label, text, unit, between, meaning, missing=quantity["value"] is None)
-
-
-def range_text(low: str, high: str) -> str:
-    """Both ends; a unit that they share stands once: "25.1 to 40.2 ms", but "980 ms to 1.20 s"."""
-    value, _, unit = low.partition(" ")
-    return f"{value} to {high}" if unit and high.partition(" ")[2] == unit else f"{low} to {high}"
 
 
 def state(results: Mapping[str, Any]) -> str:

@@ -122,7 +122,7 @@ def quantity(value: Mapping[str, Any], write: Any, unit: str) -> str:
         return formatting.UNKNOWN
     text = write(value["value"]) + unit
     if value["low"] is not None and value["high"] is not None:
-        text += f" ({write(value['low'])} to {write(value['high'])})"
+        text += f" ({formatting.range_text(write(value['low']), write(value['high']))})"
     return text
 
 

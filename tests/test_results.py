@@ -9,7 +9,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import formatting
-from app.result_page import is_complete, range_text, state
+from app.formatting import range_text
+from app.result_page import is_complete, state
 from app.run_log import Run, RunLog
 from app.runs import estimate_run
 from tests.pages import soup, table, value, words

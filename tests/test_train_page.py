@@ -14,8 +14,8 @@ from app import formatting, train_page
 from app.calculations.training.inputs import GROUPS
 from app.charts import training as charts
 from app.factory import create_app
+from app.formatting import range_text
 from app.forms import TrainForm
-from app.result_page import range_text
 from app.run_log import Run, RunLog
 from app.runs import train_run
 from app.training_scenarios import ALL_TRAINING_INPUTS

@@ -58,9 +58,9 @@ def test_an_answer_is_verdict_bar_tiles_and_numbers_with_ranges(window: Driver) 
     assert result.verdict["text"] == found["verdict"]
     tile = result.tiles[0]
     assert tile.figure["text"] == formatting.milliseconds(found["ttft_ms"]["value"])
-    low, high = (formatting.milliseconds(found["ttft_ms"][end]) for end in ("low", "high"))
-    assert tile.range["text"] == f"{low} to {high}"
-    assert cells(result.numbers)["Time to first token"] == (tile.figure["text"], f"{low} to {high}")
+    between = formatting.range_text(*(formatting.milliseconds(found["ttft_ms"][end]) for end in ("low", "high")))
+    assert tile.range["text"] == between
+    assert cells(result.numbers)["Time to first token"] == (tile.figure["text"], between)
     assert cells(result.numbers)["Weights"][0] == f"{formatting.gib(found['memory_bytes_per_gpu']['weights'])} GiB"
     assert window.window.report.text.get("1.0", "end").split("\n")[:-1] == list(text_report.estimate(run))
 
