@@ -37,7 +37,7 @@ errorlog = "-"
 accesslog = None
 access_log_format = '%(t)s "%(r)s" %(s)s %(B)s bytes %(M)s ms'
 
-# Where the workers count for /metrics, each in a file of its own; app/metrics.py. Without it each counts alone.
+# Where the workers count for /metrics, each in a file of its own; app/server/metrics.py. Without it each counts alone.
 # A reload reads this file again and keeps it.
 MADE_HERE = "calculator-metrics-"
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:

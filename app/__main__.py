@@ -1,6 +1,6 @@
 """python -m app"""
 
-from app.cli import main
+from app.command_line.main import main
 
 if __name__ == "__main__":
     main(prog_name="python -m app")

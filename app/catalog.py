@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from app import user_data
 from app.calculations.accelerator import Gpu, Hardware
 from app.calculations.architecture import Model
 from app.calculations.coefficients import Efficiency
@@ -27,6 +26,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
 from app.calculations.kernel_library import Curves
 from app.calculations.uncertainty import Measured, Spread, Spreads
+from app.own import user_data
 from app.units import GB_PER_SECOND, GIB, MICRO, MILLI, PICO, TERA
 
 DATA = Path(__file__).parent / "data"

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask
 
-from app import assets, bodies, formatting, login, request_log, security
+from app import formatting
 from app.blueprints import (
     accuracy,
     api,
@@ -29,11 +29,12 @@ from app.blueprints import (
 )
 from app.blueprints import login as login_pages
 from app.config import beside, settings
-from app.history import History
-from app.history_index import Index
-from app.run_log import RunLog
-from app.run_notes import RunNotes
-from app.secret_key import secret_key
+from app.history.index import Index
+from app.history.run_log import RunLog
+from app.history.run_notes import RunNotes
+from app.history.table import History
+from app.server import assets, bodies, login, request_log, security
+from app.server.secret_key import secret_key
 from app.version import APP_VERSION
 
 

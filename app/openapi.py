@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from app import glossary
 from app.calculations.inputs import Input
-from app.glossary import Key
-from app.glossary_planning import PLANNING_KEYS
-from app.glossary_sensitivity import SENSITIVITY_KEYS
-from app.glossary_training import TRAINING_KEYS
+from app.glossary import serving
+from app.glossary.planning import PLANNING_KEYS
+from app.glossary.sensitivity import SENSITIVITY_KEYS
+from app.glossary.serving import Key
+from app.glossary.training import TRAINING_KEYS
 from app.planning import PLANNING_INPUTS
 from app.scenarios import ALL_INPUTS
 from app.training_scenarios import ALL_TRAINING_INPUTS
@@ -78,7 +78,7 @@ def reference(name: str) -> dict[str, str]:
 
 
 def run_schema(keys: tuple[str, ...], inputs: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
-    schema = object_schema({name: glossary.RUN_KEYS[name] for name in keys})
+    schema = object_schema({name: serving.RUN_KEYS[name] for name in keys})
     schema["properties"] |= {"inputs": inputs, "results": results}
     return schema
 
@@ -86,7 +86,7 @@ def run_schema(keys: tuple[str, ...], inputs: dict[str, Any], results: dict[str,
 def answer_schema(inputs: str, results: str) -> dict[str, Any]:
     """What POST answers: the run's id, its inputs and results; whether it could not be saved."""
     schema = run_schema(("run_id", "inputs", "results"), reference(inputs), reference(results))
-    schema["properties"] |= {name: key_schema(key) for name, key in glossary.NOT_SAVED_KEYS.items()}
+    schema["properties"] |= {name: key_schema(key) for name, key in serving.NOT_SAVED_KEYS.items()}
     return schema
 
 
@@ -137,8 +137,8 @@ WITH_WORK = {
 
 def work_schema() -> dict[str, Any]:
     """The key `work`, with the rows of its steps."""
-    schema: dict[str, Any] = object_schema(glossary.WORK_KEYS)["properties"]["work"]
-    rows = {"type": "array", "items": object_schema(glossary.WORK_ROW_KEYS)}
+    schema: dict[str, Any] = object_schema(serving.WORK_KEYS)["properties"]["work"]
+    rows = {"type": "array", "items": object_schema(serving.WORK_ROW_KEYS)}
     schema["properties"]["steps"]["additionalProperties"]["properties"] = {"rows": rows}
     return schema
 
@@ -149,7 +149,7 @@ def logged_run_schema() -> dict[str, Any]:
         "results": ("Results", "TrainingResults", "PlanningResults"),
     }
     either = {key: {"anyOf": [reference(name) for name in names]} for key, names in kinds.items()}
-    schema = run_schema(tuple(glossary.RUN_KEYS), either["inputs"], either["results"])
+    schema = run_schema(tuple(serving.RUN_KEYS), either["inputs"], either["results"])
     schema["properties"]["work"] = work_schema()
     return schema
 
@@ -207,7 +207,7 @@ def document() -> dict[str, Any]:
                 "get": {
                     "operationId": "run",
                     "summary": "A logged run.",
-                    "parameters": [*named("run_id", glossary.RUN_KEYS["run_id"].meaning), WITH_WORK],
+                    "parameters": [*named("run_id", serving.RUN_KEYS["run_id"].meaning), WITH_WORK],
                     "responses": {"200": answered("The run.", "Run"), **refused(404, 422)},
                 }
             },
@@ -259,7 +259,7 @@ def document() -> dict[str, Any]:
                 "Planned": answer_schema("PlanningInputs", "PlanningResults"),
                 "Sensitivity": object_schema(SENSITIVITY_KEYS),
                 "Run": logged_run_schema(),
-                "Results": object_schema(glossary.RESULT_KEYS),
+                "Results": object_schema(serving.RESULT_KEYS),
                 "TrainingResults": object_schema(TRAINING_KEYS),
                 "PlanningResults": object_schema(PLANNING_KEYS),
                 "Quantity": {
@@ -268,10 +268,10 @@ def document() -> dict[str, Any]:
                     "required": ["value", "low", "high"],
                     "properties": {name: {"type": ["number", "null"]} for name in ("value", "low", "high")},
                 },
-                "ModelRow": object_schema(glossary.MODEL_ROW_KEYS),
-                "Model": object_schema(glossary.MODEL_KEYS),
-                "Gpu": object_schema(glossary.GPU_KEYS),
-                "Error": object_schema(glossary.ERROR_KEYS),
+                "ModelRow": object_schema(serving.MODEL_ROW_KEYS),
+                "Model": object_schema(serving.MODEL_KEYS),
+                "Gpu": object_schema(serving.GPU_KEYS),
+                "Error": object_schema(serving.ERROR_KEYS),
             }
         },
     }

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from app.calculations import estimate, results
 from app.calculations.architecture import Model
 from app.calculations.training import report
+from app.history.run_log import TOKEN_BYTES, Run, new_run
 from app.planning import plan
-from app.run_log import TOKEN_BYTES, Run, new_run
 from app.scenarios import serving_scenario
 from app.training_scenarios import question
 

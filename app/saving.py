@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import current_app, g
 
-from app import metrics
-from app.run_log import Run
+from app.history.run_log import Run
+from app.server import metrics
 
 
 def not_saved(run: Run) -> str:

@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import Any
 
 from app import catalog
-from app.by_hand import GPU_INPUTS, MODEL_INPUTS, custom_gpu, custom_model
 from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input, inputs_of
 from app.calculations.scenario import CUSTOM, ServingInputs, ServingScenario
+from app.own.by_hand import GPU_INPUTS, MODEL_INPUTS, custom_gpu, custom_model
 
 SERVING_INPUTS = inputs_of(ServingInputs)
 

@@ -15,7 +15,7 @@ from app.calculations import estimate, results
 from app.calculations.accelerator import Gpu
 from app.calculations.errors import InvalidInput
 from app.calculations.scenario import ServingScenario
-from app.history_rows import number, part
+from app.history.rows import number, part
 from app.scenarios import SERVING_INPUTS, serving_scenario
 
 SHARE = 0.2

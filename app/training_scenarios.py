@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 from app import catalog, training_catalog
-from app.by_hand import GPU_INPUTS, MODEL_INPUTS, custom_gpu, custom_model
 from app.calculations.accelerator import Gpu
 from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
@@ -25,6 +24,7 @@ from app.calculations.training.scenario import Run, TrainingScenario
 from app.calculations.training.search import CHOICES, Candidate, Choice, choices, search
 from app.calculations.training.setting import Setting
 from app.calculations.training.states import StateFormats
+from app.own.by_hand import GPU_INPUTS, MODEL_INPUTS, custom_gpu, custom_model
 from app.scenarios import refuse_unused
 
 TRAINING_INPUTS = inputs_of(TrainingInputs)

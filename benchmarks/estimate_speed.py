@@ -17,10 +17,11 @@ from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from app import published, validation
+from app.accuracy import validation
 from app.calculations import estimate
 from app.calculations.report import speed_results
 from app.calculations.scenario import ServingScenario
+from app.measurements import published
 from app.scenarios import serving_scenario
 
 SCENARIOS = {

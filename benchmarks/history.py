@@ -33,7 +33,7 @@ GPUS = ("h100-sxm", "h200-sxm", "b200", "l40s")
 def lines(count: int) -> Iterator[bytes]:
     """Runs like those of the calculator, each with a time, an id, tokens and speeds of its own."""
     from app.calculations.errors import InvalidInput
-    from app.run_log import run_id, utc_text
+    from app.history.run_log import run_id, utc_text
     from app.runs import estimate_run
 
     chance = random.Random(SEED)  # noqa: S311
@@ -90,8 +90,8 @@ def measure(directory: Path, count: int, keep: bool) -> None:
 
     from app.charts.history_view import view_figure
     from app.factory import create_app
-    from app.history_query import Filters, Query
-    from app.history_view import View
+    from app.history.query import Filters, Query
+    from app.history.view import View
 
     if not keep:
         for old in directory.glob("data/history-*"):

@@ -17,7 +17,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from app import published
+from app.measurements import published
 
 STAND_IN = {"source": "inferencex-silicon-sample", "model": "Qwen/Qwen3-32B", "gpu": "h100-sxm", "engine": "vllm"}
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from app import published
-from app.measurements import predict
+from app.measurements import published
+from app.measurements.predictors import predict
 
 MOST = 40
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, settings
 
 from app.factory import create_app
-from app.run_log import RunLog
+from app.history.run_log import RunLog
 from tests.fake_hub import NOBODY, FakeHub
 from tests.screen import Screen, is_there, virtual_screen
 from tests.window import Driver, open_window

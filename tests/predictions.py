@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app import accuracy, published
-from app.accuracy import COLUMNS, TAGS
+from app.accuracy import crossvalidated
+from app.accuracy.crossvalidated import COLUMNS, TAGS
+from app.measurements import published
 
 #: What predictions are off by, in turn; the range around them is 0.8 to 1.25 of the prediction.
 FACTORS = (1.0, 1.1, 0.9, 2.0)
@@ -26,6 +27,6 @@ def cells(number: int, row: int) -> list[str]:
 
 def write(path: Path, every: int = 1) -> Path:
     """Predictions of every so many of the measurements that count."""
-    rows = accuracy.scorable()[::every]
+    rows = crossvalidated.scorable()[::every]
     published.write(path, COLUMNS, [cells(number, row) for number, row in enumerate(rows)])
     return path

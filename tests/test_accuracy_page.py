@@ -15,12 +15,15 @@ import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 
-from app import accuracy, accuracy_doc, accuracy_page, published, scoring
-from app.accuracy import COLUMNS, Accuracy
-from app.accuracy_query import Query, choices
+from app.accuracy import crossvalidated, scoring
+from app.accuracy import document as accuracy_doc
+from app.accuracy import page as accuracy_page
+from app.accuracy.crossvalidated import COLUMNS, Accuracy
+from app.accuracy.query import Query, choices
 from app.catalog import DataError
 from app.charts.accuracy import accuracy_figure
-from app.cli import main
+from app.command_line.main import main
+from app.measurements import published
 from tests import predictions
 from tests.pages import soup, table, words
 
@@ -32,31 +35,31 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(path: Path) -> Accuracy:
-    found = accuracy.read(path)
+    found = crossvalidated.read(path)
     assert found is not None
     return found
 
 
 @pytest.fixture
 def calibrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "FILES", (path,))
+    monkeypatch.setattr(crossvalidated, "FILES", (path,))
 
 
 @pytest.fixture
 def not_calibrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "FILES", (tmp_path / "none.csv.gz",))
+    monkeypatch.setattr(crossvalidated, "FILES", (tmp_path / "none.csv.gz",))
 
 
 # ---- the file
 
 
 def test_the_file_that_ships_can_be_read() -> None:
-    found = accuracy.current()
+    found = crossvalidated.current()
     assert found is None or len(found) > 20_000
 
 
 def test_every_measurement_that_counts_is_held_with_its_prediction(data: Accuracy) -> None:
-    assert len(data) == len(accuracy.scorable()) > 20_000
+    assert len(data) == len(crossvalidated.scorable()) > 20_000
     assert data.missing == 0
     row = 9000
     stated = published.serving().row(int(data.rows[row]))
@@ -71,13 +74,13 @@ def test_it_is_held_in_little_memory(data: Accuracy) -> None:
 
 
 def test_measurements_added_since_are_counted(tmp_path: Path) -> None:
-    found = accuracy.read(predictions.write(tmp_path / "half.csv.gz", every=2))
+    found = crossvalidated.read(predictions.write(tmp_path / "half.csv.gz", every=2))
     assert found is not None
-    assert found.missing == len(accuracy.scorable()) - len(found) > 10_000
+    assert found.missing == len(crossvalidated.scorable()) - len(found) > 10_000
 
 
 def line(identifier: str = "", **changes: str) -> list[str]:
-    first = published.serving().columns["id"][accuracy.scorable()[0]]
+    first = published.serving().columns["id"][crossvalidated.scorable()[0]]
     good = {"id": identifier or first, "predicted": "1", "low": "1", "high": "2", "roofline": "3", "tag": "nearby"}
     return list((good | changes).values())
 
@@ -99,15 +102,15 @@ def test_a_file_that_does_not_fit_is_refused(
     path = tmp_path / "accuracy.csv.gz"
     published.write(path, columns, lines)
     with pytest.raises(DataError, match=said):
-        accuracy.read(path)
+        crossvalidated.read(path)
 
 
 def test_a_row_that_does_not_count_is_refused(tmp_path: Path) -> None:
     ids = published.serving().columns["id"]
-    other = next(name for number, name in enumerate(ids) if number not in set(accuracy.scorable()))
+    other = next(name for number, name in enumerate(ids) if number not in set(crossvalidated.scorable()))
     published.write(tmp_path / "accuracy.csv.gz", COLUMNS, [line(other)])
     with pytest.raises(DataError, match="is no measurement that counts"):
-        accuracy.read(tmp_path / "accuracy.csv.gz")
+        crossvalidated.read(tmp_path / "accuracy.csv.gz")
 
 
 # ---- figures
@@ -164,14 +167,14 @@ def test_where_not_to_trust_is_found_in_the_data(tmp_path: Path) -> None:
     """A GPU whose predictions are made ten times too large is at the top; nothing is fixed by hand."""
     columns = published.everything().columns
     lines = []
-    for number, row in enumerate(accuracy.scorable()):
+    for number, row in enumerate(crossvalidated.scorable()):
         cells = predictions.cells(0, row)
         if columns["gpu"][row] == "l40s" and columns["metric"][row] == "ttft_ms":
             value = 10 * float(columns["value"][row])
             cells[1:4] = [f"{value:.6g}", f"{0.9 * value:.6g}", f"{1.1 * value:.6g}"]
-        lines.append([*cells[:-1], accuracy.TAGS[number % 3]])
+        lines.append([*cells[:-1], crossvalidated.TAGS[number % 3]])
     published.write(tmp_path / "accuracy.csv.gz", COLUMNS, lines)
-    data = accuracy.read(tmp_path / "accuracy.csv.gz")
+    data = crossvalidated.read(tmp_path / "accuracy.csv.gz")
     assert data is not None
     worst = accuracy_page.worst_rows(data)["gpu"]
     assert [(row.value, row.name, row.why) for row in worst] == [("l40s", "ttft", ("error", "range"))]
@@ -284,7 +287,7 @@ def test_what_is_selected_can_be_had_as_a_table(client: FlaskClient, data: Accur
 
 def test_the_document_is_not_stale() -> None:
     text = accuracy_doc.DOCUMENT.read_text(encoding="utf-8")
-    assert accuracy_doc.updated(text, accuracy.current()) == text, "run python -m app accuracy"
+    assert accuracy_doc.updated(text, crossvalidated.current()) == text, "run python -m app accuracy"
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app import catalog, glossary
+from app import catalog
 from app.factory import create_app
-from app.run_log import RunLog
+from app.glossary import serving
+from app.history.run_log import RunLog
 from app.scenarios import ALL_INPUTS
 
 ESTIMATE = "/api/v1/estimate"
@@ -69,7 +70,7 @@ def test_a_run_can_be_fetched(client: FlaskClient) -> None:
     answer = client.post(ESTIMATE, json=QUESTION).get_json()
     run = client.get(f"/api/v1/runs/{answer['run_id']}")
     assert run.status_code == 200
-    assert set(run.get_json()) == set(glossary.RUN_KEYS)
+    assert set(run.get_json()) == set(serving.RUN_KEYS)
     assert {name: run.get_json()[name] for name in answer} == answer
 
 
@@ -235,7 +236,7 @@ def test_a_log_that_cannot_be_written_costs_the_log_not_the_answer(app: Flask, t
 def test_models(client: FlaskClient) -> None:
     rows = client.get("/api/v1/models").get_json()["models"]
     assert [row["id"] for row in rows] == list(catalog.models())
-    assert all(set(row) == set(glossary.MODEL_ROW_KEYS) for row in rows)
+    assert all(set(row) == set(serving.MODEL_ROW_KEYS) for row in rows)
     llama = next(row for row in rows if row["id"] == "meta-llama/Llama-3.1-8B-Instruct")
     assert llama["total_params"] == 8_030_261_248
     assert llama["kv_bytes_per_token_bf16"] == 131_072

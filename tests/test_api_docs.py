@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from app import openapi
 from app.calculations import AdvancedCalculator
-from app.cli import main
+from app.command_line.main import main
 from app.factory import create_app
 
 ROOT = Path(__file__).resolve().parent.parent

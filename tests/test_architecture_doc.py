@@ -93,7 +93,7 @@ def test_a_metric(copy: Path) -> None:
     assert found["output_tokens_per_joule"]["value"] == pytest.approx(1 / found["energy_j_per_token"]["value"])
     assert re.search(r"^Output per joule +[\d.]+ tokens/J$", app(copy, "estimate"), re.MULTILINE)
     code = (
-        "from app import result_page, runs\n"
+        "from app import runs\nfrom app.pages import result as result_page\n"
         "r = runs.estimate_run({}, source='cli').results\n"
         "print(result_page.is_complete(r), [m.value for m in result_page.metrics(r)['Energy'] if 'joule' in m.label])"
     )

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from app.assets import files_to_serve
 from app.calculations.scenario import GROUPS
 from app.factory import create_app
-from app.run_log import RunLog
+from app.history.run_log import RunLog
 from app.scenarios import ALL_INPUTS
+from app.server.assets import files_to_serve
 from app.version import APP_VERSION
 from tests.pages import control, messages, soup, value, words
 

@@ -21,7 +21,7 @@ from app.calculations.uncertainty import (
     spread,
 )
 from app.calibration.ranges import FOLDS, Residual, coverage, percentile, ranges, residuals, spread_of
-from app.cli import main
+from app.command_line.main import main
 from app.scenarios import serving_scenario
 from tests.test_validation import SERVING
 

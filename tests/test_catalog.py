@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from app import catalog
-from app.benchmarks import release
 from app.calculations.errors import InvalidInput
 from app.calculations.kernel_library import LIBRARIES
+from app.measurements.benchmarks import release
 
 REQUIRED_MODELS = {
     "meta-llama/Llama-2-7b-hf",

@@ -11,11 +11,13 @@ from bs4 import BeautifulSoup
 from flask.testing import FlaskClient
 from plotly import graph_objects
 
-from app import catalog, facts, formatting, gpu_page, model_page
+from app import catalog, facts, formatting
 from app.calculations.huggingface import read_config
 from app.calculations.precision import PRECISIONS
 from app.config import PROJECT
-from app.listing import Column, Listing
+from app.pages import gpu as gpu_page
+from app.pages import model as model_page
+from app.pages.listing import Column, Listing
 from tests.fake_hub import CONFIG
 from tests.pages import soup, table, words
 

@@ -13,7 +13,7 @@ from app.charts.estimate import bound_figure, flops_figure, memory_figure
 from app.charts.layout import largest
 from app.charts.work import roofline_figure
 from app.config import PROJECT
-from app.result_page import figures
+from app.pages.result import figures
 from app.runs import estimate_run
 from app.show_work import work_of
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from app import catalog, glossary
+from app import catalog
 from app.calculations.scenario import GROUPS
-from app.cli import main
+from app.command_line.main import main
+from app.glossary import serving
 from app.scenarios import ALL_INPUTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -270,7 +271,7 @@ def test_files_that_cannot_be_read_as_a_model(run: Program, tmp_path: Path) -> N
 
 def test_model_facts(run: Program) -> None:
     facts = run.json("model", "meta-llama/Llama-3.1-70B-Instruct")
-    assert set(facts) == {name for name in glossary.MODEL_KEYS if "." not in name}
+    assert set(facts) == {name for name in serving.MODEL_KEYS if "." not in name}
     assert facts["total_params"] == 70_553_706_496
     assert facts["kv_bytes_per_token_bf16"] == 327_680
     done = run("model", "meta-llama/Llama-3.1-70B-Instruct")
@@ -297,7 +298,7 @@ def test_lists_name_everything(run: Program) -> None:
 
 def test_gpu_facts(run: Program) -> None:
     facts = run.json("gpu", "h100-sxm")
-    assert set(facts) == {name for name in glossary.GPU_KEYS if "." not in name}
+    assert set(facts) == {name for name in serving.GPU_KEYS if "." not in name}
     assert "3.35 TB/s" in run("gpu", "H100-SXM").stdout
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app import log_care
-from app.run_log import CLI_FILE, WEB_FILE, Run, RunLog
+from app.history import log_care
+from app.history.run_log import CLI_FILE, WEB_FILE, Run, RunLog
 from tests.test_cli import Program
 from tests.test_history import logged
 from tests.test_run_log import NOT_RUNS, write_lines

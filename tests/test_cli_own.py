@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from app.cli import main
+from app.command_line.main import main
 from app.config import PROJECT
 from tests.fake_hub import CONFIG, NOBODY, PARAMS, FakeHub, endless, silent, status
 
@@ -93,7 +93,7 @@ def test_what_the_hub_refuses_is_told(
     run: Run, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, answer: Any, said: str
 ) -> None:
     if answer is silent:
-        monkeypatch.setattr("app.hub.TOTAL_SECONDS", 0.5)
+        monkeypatch.setattr("app.own.hub.TOTAL_SECONDS", 0.5)
     hub.put(ID, answer)
     assert said in refusal(run("model", ID, HF_ENDPOINT=hub.url))
 

@@ -9,8 +9,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import formatting
-from app.compare_page import MOST, ratio
-from app.run_log import RunLog
+from app.history.run_log import RunLog
+from app.pages.compare import MOST, ratio
 from app.runs import train_run
 from tests.pages import soup, words
 from tests.test_results import LLAMA_70B, logged

@@ -10,7 +10,7 @@ from urllib.parse import urldefrag, urljoin
 import pytest
 from flask.testing import FlaskClient
 
-from app import documents
+from app.pages import documents
 from tests.pages import soup
 
 NAMES = sorted([*(path.stem for path in documents.folder().glob("*.md")), "measurements"])

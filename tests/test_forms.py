@@ -11,7 +11,7 @@ from app import catalog
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import inputs_of
 from app.calculations.scenario import CustomAccelerator, CustomArchitecture, ServingInputs
-from app.forms import COMPLETE, EstimateForm, InputForm, share_args, text_of
+from app.pages.forms import COMPLETE, EstimateForm, InputForm, share_args, text_of
 from app.runs import estimate_run
 from app.scenarios import ALL_INPUTS, serving_scenario
 

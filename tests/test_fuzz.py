@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.calculations.inputs import Input
-from app.cli import main
+from app.command_line.main import main
 from app.planning import PLANNING_INPUTS
 from app.scenarios import ALL_INPUTS
 from app.training_scenarios import ALL_TRAINING_INPUTS

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import history_csv
-from app.history import History
-from app.history_index import Index
-from app.history_query import MAX_COMPARED, Filters, Query
-from app.history_rows import COLUMNS, SORTS, Row
-from app.run_log import WEB_FILE, Run, RunLog, new_run
+from app.history import csv_export
+from app.history.index import Index
+from app.history.query import MAX_COMPARED, Filters, Query
+from app.history.rows import COLUMNS, SORTS, Row
+from app.history.run_log import WEB_FILE, Run, RunLog, new_run
+from app.history.table import History
 
 START = datetime(2026, 11, 23, 8, 15, 30, tzinfo=UTC)
 
@@ -146,7 +146,7 @@ names = st.sampled_from(sorted(logged(0).results) + sorted(logged(0).inputs))
 def test_whatever_a_run_holds_it_has_a_row(inputs: dict[str, Any], results: dict[str, Any]) -> None:
     row = Row.of(new_run("estimate", "web", inputs, results, now=START, token=b"123456"))
     assert all(value == value for value in map(row.__getattribute__, (column.field for column in COLUMNS)))
-    "".join(history_csv.lines([row])).encode()
+    "".join(csv_export.lines([row])).encode()
 
 
 # Filters
@@ -405,13 +405,13 @@ def test_runs_come_in_the_order_asked_for(history: History, log: RunLog) -> None
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
 def test_no_cell_is_taken_for_a_formula(text: str) -> None:
     run = logged(1, model=text)
-    [heading, row] = list(csv.reader(io.StringIO("".join(history_csv.lines([Row.of(run)])), newline="")))
+    [heading, row] = list(csv.reader(io.StringIO("".join(csv_export.lines([Row.of(run)])), newline="")))
     assert row[heading.index("model")] == "'" + text
 
 
 def test_the_csv_file_holds_plain_numbers() -> None:
     text = "".join(
-        history_csv.lines([Row.of(logged(1)), Row.of(logged(2, concurrency="saturated", ttft=None, fits=False))])
+        csv_export.lines([Row.of(logged(1)), Row.of(logged(2, concurrency="saturated", ttft=None, fits=False))])
     )
     first, second = csv.DictReader(io.StringIO(text, newline=""))
     assert (first["ttft_ms"], first["concurrency"], first["fits"], first["used_bytes"]) == (

@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import history_index
-from app.history import History
-from app.history_index import INDEXES, Index, milliseconds, runs, setups, time_text
-from app.history_lines import row_of
-from app.history_query import Filters, Query
-from app.history_rows import Row
-from app.run_log import WEB_FILE, Run, RunLog, decode
+from app.history import index as history_index
+from app.history.index import INDEXES, Index, milliseconds, runs, setups, time_text
+from app.history.lines import row_of
+from app.history.query import Filters, Query
+from app.history.rows import Row
+from app.history.run_log import WEB_FILE, Run, RunLog, decode
+from app.history.table import History
 from app.runs import estimate_run, train_run
 from tests.test_history import logged
 from tests.test_run_log import NOT_RUNS, write_lines

@@ -12,12 +12,12 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import history_view
 from app.charts.history_view import COLOURS, view_figure
 from app.factory import create_app
-from app.history import Point
-from app.history_view import CHARTS, MEASURES, SAVED, USED, View
-from app.run_log import Run
+from app.history import view as history_view
+from app.history.run_log import Run
+from app.history.table import Point
+from app.history.view import CHARTS, MEASURES, SAVED, USED, View
 from app.runs import estimate_run, plan_run
 from tests.pages import soup, words
 

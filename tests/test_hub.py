@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from app import model_source
 from app.calculations.errors import InvalidInput
 from app.config import PROJECT
-from app.hub import Hub, HubError, Unreachable, fetch, is_id
+from app.own import model_source
+from app.own.hub import Hub, HubError, Unreachable, fetch, is_id
 from tests.fake_hub import (
     CONFIG,
     NOBODY,
@@ -125,7 +125,7 @@ def test_a_model_that_has_moved_is_followed_on_the_same_host(hub: FakeHub) -> No
 
 @pytest.mark.parametrize("answer", [dripping, dripping_head, silent])
 def test_a_hub_that_takes_too_long_is_given_up(hub: FakeHub, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.hub.TOTAL_SECONDS", 0.6)
+    monkeypatch.setattr("app.own.hub.TOTAL_SECONDS", 0.6)
     started = time.monotonic()
     error = refused(hub, answer)
     assert isinstance(error, Unreachable)
@@ -137,7 +137,7 @@ def test_a_hub_that_takes_too_long_is_given_up(hub: FakeHub, answer: Answer, mon
 def test_metadata_that_cannot_be_had_cost_the_confirmation_only(
     hub: FakeHub, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.hub.CONFIRM_SECONDS", 0.5)
+    monkeypatch.setattr("app.own.hub.CONFIRM_SECONDS", 0.5)
     hub.put(ID)
     for address in list(hub.answers):
         if address != FILE:
@@ -194,6 +194,6 @@ def test_what_is_neither_a_preset_nor_to_be_had_names_both_and_the_nearest() -> 
 
 
 def test_the_library_is_loaded_only_when_a_hub_is_asked() -> None:
-    code = "import sys, app.cli, app.factory; print({'huggingface_hub', 'httpx2'} & set(sys.modules))"
+    code = "import sys, app.command_line.main, app.factory; print({'huggingface_hub', 'httpx2'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -14,11 +14,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.security import generate_password_hash
 
-from app.clients import client_address, household, is_trusted
 from app.config import PROJECT, settings
 from app.factory import create_app
-from app.login import MOST_GUESSES, OPEN, safe_target
-from app.secret_key import FILE, secret_key
+from app.server.clients import client_address, household, is_trusted
+from app.server.login import MOST_GUESSES, OPEN, safe_target
+from app.server.secret_key import FILE, secret_key
 
 PASSWORD = "correct horse"
 HASH = generate_password_hash(PASSWORD, method="pbkdf2:sha256:1000")

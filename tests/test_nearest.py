@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from app import accuracy, nearest, scoring
-from app.nearest import OPEN, SATURATED, Point
+from app.accuracy import crossvalidated, nearest, scoring
+from app.accuracy.nearest import OPEN, SATURATED, Point
 from app.runs import estimate_run
 from tests import predictions
 from tests.pages import soup, words
@@ -31,7 +31,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     path: Path = tmp_path_factory.getbasetemp() / "nearest-accuracy.csv.gz"
     if not path.exists():
         predictions.write(path)
-    monkeypatch.setattr(accuracy, "FILES", (path,))
+    monkeypatch.setattr(crossvalidated, "FILES", (path,))
 
 
 def test_every_measurement_that_counts_is_in_one_run() -> None:
@@ -108,7 +108,7 @@ def test_a_model_described_by_hand_is_compared_by_its_size() -> None:
 
 
 def test_values_carry_the_cross_validated_prediction(calibrated: None) -> None:
-    first = nearest.nearest(wanted(input_tokens=380, output_tokens=351), data=accuracy.current())[0]
+    first = nearest.nearest(wanted(input_tokens=380, output_tokens=351), data=crossvalidated.current())[0]
     assert set(first.values) == {"throughput", "tpot", "energy", "power"}
     assert list(first.values) == [name for name in scoring.CLASS_NAMES if name in first.values]
     for value in first.values.values():
@@ -121,7 +121,7 @@ def test_a_warm_answer_takes_less_than_20_ms() -> None:
     took = []
     for _ in range(5):
         start = time.perf_counter()
-        nearest.nearest(point, data=accuracy.current())
+        nearest.nearest(point, data=crossvalidated.current())
         took.append(time.perf_counter() - start)
     assert min(took) < 0.020
 
@@ -151,7 +151,7 @@ def test_the_result_page_shows_them_with_a_link_to_all_of_the_same_gpu_and_engin
 def test_before_the_first_calibration_they_are_shown_without_predictions(
     client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accuracy, "FILES", (tmp_path / "none.csv.gz",))
+    monkeypatch.setattr(crossvalidated, "FILES", (tmp_path / "none.csv.gz",))
     section = soup(result(client)).find(id="nearest").find_parent("section")
     assert len(section.find("tbody").find_all("tr")) == nearest.COUNT
     assert "predicted" not in words(section.find("tbody"))

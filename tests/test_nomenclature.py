@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from app import glossary
 from app.calculations.inputs import Input
 from app.calculations.planning.inputs import GROUPS as PLANNING_GROUPS
 from app.calculations.scenario import GROUPS
 from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
-from app.glossary import Key
-from app.glossary_planning import PLANNING_KEYS
-from app.glossary_sensitivity import SENSITIVITY_KEYS
-from app.glossary_training import TRAINING_KEYS
+from app.glossary import serving
+from app.glossary.planning import PLANNING_KEYS
+from app.glossary.sensitivity import SENSITIVITY_KEYS
+from app.glossary.serving import Key
+from app.glossary.training import TRAINING_KEYS
 from app.planning import PLANNING_INPUTS
 from app.scenarios import ALL_INPUTS
 from app.training_scenarios import TRAINING_INPUTS
@@ -24,16 +24,16 @@ TEXT = (Path(__file__).resolve().parent.parent / "docs" / "nomenclature.md").rea
 LINES = TEXT.splitlines()
 
 TABLES: Mapping[str, Mapping[str, Key]] = {
-    "Run": {**glossary.RUN_KEYS, **glossary.NOT_SAVED_KEYS},
-    "Results of an estimate": glossary.RESULT_KEYS,
+    "Run": {**serving.RUN_KEYS, **serving.NOT_SAVED_KEYS},
+    "Results of an estimate": serving.RESULT_KEYS,
     "Results of training": TRAINING_KEYS,
     "Results of planning": PLANNING_KEYS,
     "What moves an estimate": SENSITIVITY_KEYS,
-    "Work of an estimate": glossary.WORK_KEYS,
-    "Row of a step": glossary.WORK_ROW_KEYS,
-    "Error": glossary.ERROR_KEYS,
-    "Facts about a model": {"id": glossary.MODEL_ROW_KEYS["id"], **glossary.MODEL_KEYS},
-    "Facts about an accelerator": glossary.GPU_KEYS,
+    "Work of an estimate": serving.WORK_KEYS,
+    "Row of a step": serving.WORK_ROW_KEYS,
+    "Error": serving.ERROR_KEYS,
+    "Facts about a model": {"id": serving.MODEL_ROW_KEYS["id"], **serving.MODEL_KEYS},
+    "Facts about an accelerator": serving.GPU_KEYS,
 }
 
 
@@ -86,5 +86,5 @@ def test_keys(heading: str) -> None:
 
 
 def test_components() -> None:
-    declared = [f"| `{name}` | {meaning} |" for name, meaning in glossary.COMPONENTS.items()]
+    declared = [f"| `{name}` | {meaning} |" for name, meaning in serving.COMPONENTS.items()]
     assert section("Components of FLOPs") == declared, "\n".join(["The table should be:", *declared])

@@ -10,8 +10,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import glossary, openapi
+from app import openapi
 from app.factory import create_app
+from app.glossary import serving
 from app.scenarios import ALL_INPUTS
 
 JSON_TYPES = {
@@ -170,5 +171,5 @@ def test_the_document_is_served(client: FlaskClient, document: dict[str, Any]) -
 def test_components_are_in_the_glossary(client: FlaskClient) -> None:
     for question in QUESTIONS.values():
         flops = client.post("/api/v1/estimate", json=question).get_json()["results"]["flops"]
-        assert set(flops["prefill"]) <= set(glossary.COMPONENTS)
-        assert set(flops["decode_per_token"]) <= set(glossary.COMPONENTS)
+        assert set(flops["prefill"]) <= set(serving.COMPONENTS)
+        assert set(flops["decode_per_token"]) <= set(serving.COMPONENTS)

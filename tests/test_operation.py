@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.factory import create_app
-from app.history_index import Index
-from app.run_log import RunLog
+from app.history.index import Index
+from app.history.run_log import RunLog
 from app.runs import estimate_run
 
 ESTIMATE = {"model": "llama-3.1-8b", "gpu": "h100-sxm"}

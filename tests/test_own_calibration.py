@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from app import catalog
-from app.cli import main
+from app.command_line.main import main
 from tests.test_validation import SERVING
 
 

@@ -9,10 +9,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import plan_compare, plan_heat
 from app.calculations.errors import InvalidInput
 from app.factory import create_app
-from app.run_log import Run
+from app.history.run_log import Run
+from app.pages import plan_compare, plan_heat
 from app.runs import estimate_run, plan_run
 from tests.pages import soup, words
 

@@ -7,8 +7,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from app import launch_serving
-from app.cli import main
+from app.command_line.main import main
+from app.deploy import launch_serving
 from app.planning import plan
 
 ASKED = {"model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "h100-sxm, l40s", "request_rate": 20, "max_tpot_ms": 30}

@@ -17,10 +17,10 @@ from flask.testing import FlaskClient
 
 from app.config import PROJECT, database
 from app.factory import create_app
-from app.history import History
-from app.history_index import Index, runs
-from app.history_query import Filters, Query
-from app.run_log import Run, RunLog
+from app.history.index import Index, runs
+from app.history.query import Filters, Query
+from app.history.run_log import Run, RunLog
+from app.history.table import History
 from benchmarks.crash import Server
 from tests.postgres import Postgres, postgres, programs
 from tests.test_history import logged

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from app import catalog, published, scoring
+from app import catalog
+from app.accuracy import scoring
 from app.calculations.coefficients import Efficiency
 from app.calculations.energy import Activity, PowerModel, power_watts
 from app.calibration import folds, power
-from app.cli import main
+from app.command_line.main import main
+from app.measurements import published
 from tests.test_validation import SERVING
 
 IDLE = 0.2

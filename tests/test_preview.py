@@ -7,12 +7,12 @@ import gzip
 import pytest
 from flask.testing import FlaskClient
 
-from app import workloads
 from app.catalog import DataError
-from app.preview_page import memory_bar
-from app.run_log import RunLog
+from app.history.run_log import RunLog
+from app.pages import workloads
+from app.pages.preview import memory_bar
+from app.pages.workloads import _read
 from app.runs import estimate_run
-from app.workloads import _read
 from tests.pages import soup, value, words
 
 LLAMA_70B = "meta-llama/Llama-3.1-70B-Instruct"

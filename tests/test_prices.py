@@ -10,12 +10,13 @@ from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import catalog, own, user_data
+from app import catalog
 from app.calculations.errors import InvalidInput
-from app.cli import main
+from app.command_line.main import main
 from app.factory import create_app
+from app.own import manage, user_data
+from app.own.user_data import UserData
 from app.runs import estimate_run
-from app.user_data import UserData
 from tests.pages import soup, words
 
 H100 = {"model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "h100-sxm"}
@@ -47,23 +48,23 @@ def test_what_is_not_listed_is_unknown_and_not_zero() -> None:
 def test_ones_own_price_stands_in_place_of_the_listed_one_and_a_question_before_both(data: UserData) -> None:
     listed = hourly()
     with user_data.using(data):
-        own.save_price("H100 SXM5 80GB", "2.10", "contract")
+        manage.save_price("H100 SXM5 80GB", "2.10", "contract")
         assert hourly() == pytest.approx(2.10) and catalog.gpus()["h100-sxm"].price_usd_per_hour == 2.10
         assert catalog.gpu("h100-sxm").price_source.startswith("contract, saved 20")
         assert hourly(price_usd_per_gpu_hour=5) == 5
-        own.save_price("h100-sxm", 0)
+        manage.save_price("h100-sxm", 0)
         assert hourly() == 0
-        own.delete_price("h100-sxm")
+        manage.delete_price("h100-sxm")
         assert hourly() == listed
         with pytest.raises(InvalidInput, match="No price of one's own"):
-            own.delete_price("h100-sxm")
+            manage.delete_price("h100-sxm")
     assert hourly() == listed
 
 
 @pytest.mark.parametrize("price", ["", "cheap", "-1", "nan", "inf", "1e9", None, True])
 def test_what_is_no_price_is_refused(data: UserData, price: object) -> None:
     with user_data.using(data), pytest.raises(InvalidInput, match="is no price"):
-        own.save_price("h100-sxm", price)
+        manage.save_price("h100-sxm", price)
 
 
 def test_a_broken_file_of_prices_is_reported_and_the_listed_price_stands(data: UserData) -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from app import catalog
-from app.benchmarks import benchmarks, release
-from app.protocol import WAVES, engine_of, protocol
+from app.measurements.benchmarks import benchmarks, release
+from app.measurements.protocol import WAVES, engine_of, protocol
 
 ROW = {
     "source": "s", "source_date": "2025-12", "engine": "vllm", "engine_version": "0.11.0", "input_tokens": "1024",

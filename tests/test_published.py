@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app import catalog, published
+from app import catalog
 from app.calculations.uncertainty import METRIC_CLASS
-from app.measurements import kind
-from app.serving_measurements import METRICS
+from app.measurements import published
+from app.measurements.predictors import kind
+from app.measurements.serving import METRICS
 
 MLPERF = {"source": "mlperf-inference-v4.1", "input_tokens": "", "output_tokens": "290.6", "metric": "requests_per_s"}
 

@@ -67,4 +67,4 @@ def test_the_core_loads_without_a_framework() -> None:
 
 
 def test_the_command_line_loads_without_flask() -> None:
-    assert not loaded_by("import app.cli") & {"flask", "wtforms", "plotly", "jinja2", "werkzeug"}
+    assert not loaded_by("import app.command_line.main") & {"flask", "wtforms", "plotly", "jinja2", "werkzeug"}

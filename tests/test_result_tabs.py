@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 import pytest
 from flask.testing import FlaskClient
 
-from app import formatting, result_tabs
-from app.run_log import RunLog
+from app import formatting
+from app.history.run_log import RunLog
+from app.pages import result_tabs
 from app.runs import estimate_run
 from tests.pages import soup, words
 from tests.test_results import DEEPSEEK, LLAMA_70B, logged

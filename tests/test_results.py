@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 
 from app import formatting
 from app.formatting import range_text
-from app.result_page import is_complete, state
-from app.run_log import Run, RunLog
+from app.history.run_log import Run, RunLog
+from app.pages.result import is_complete, state
 from app.runs import estimate_run
 from tests.pages import soup, table, value, words
 

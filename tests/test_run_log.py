@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.append_only import MAX_LINE_BYTES
-from app.run_log import CLI_FILE, RUN_ID, WEB_FILE, News, Run, RunLog, decode, new_run, run_id, utc_text
+from app.history.append_only import MAX_LINE_BYTES
+from app.history.run_log import CLI_FILE, RUN_ID, WEB_FILE, News, Run, RunLog, decode, new_run, run_id, utc_text
 
 ROOT = Path(__file__).parent.parent
 START = datetime(2026, 11, 23, 8, 15, 30, 250_000, tzinfo=UTC)

@@ -10,8 +10,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.calculations.errors import InvalidInput
-from app.run_log import WEB_FILE, RunLog
-from app.run_notes import FILE, Note, RunNotes, note_of
+from app.history.run_log import WEB_FILE, RunLog
+from app.history.run_notes import FILE, Note, RunNotes, note_of
 from tests.pages import soup, words
 from tests.test_results import logged
 

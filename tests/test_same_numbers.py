@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.calculations import estimate, results
-from app.cli import main
+from app.command_line.main import main
 from app.factory import create_app
 from app.scenarios import serving_scenario
 from tests.window import Driver

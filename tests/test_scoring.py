@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from app.scoring import Judged, by_source, figures, headlines, metric_class
+from app.accuracy.scoring import Judged, by_source, figures, headlines, metric_class
 
 ROW = {"source": "a", "metric": "ttft_ms", "value": "10", "concurrency": "4", "notes": ""}
 

@@ -15,14 +15,14 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import history_csv
 from app.config import PROJECT
 from app.factory import create_app
+from app.history import csv_export
+from app.history.run_log import RunLog
 from app.planning import MOST_COMBINATIONS
-from app.rate_limit import Counter
-from app.run_log import RunLog
 from app.runs import estimate_run, plan_run, train_run
-from app.security import HEADERS
+from app.server.rate_limit import Counter
+from app.server.security import HEADERS
 
 ESTIMATE = {"model": "llama-3.1-8b", "gpu": "h100-sxm"}
 TRAIN = {"model": "llama-3.1-8b", "gpu": "h100-sxm", "num_gpus": 8}
@@ -167,7 +167,7 @@ def texts(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", '=HYPERLINK("http://x")'])
 def test_no_cell_of_a_text_begins_a_formula(text: str) -> None:
-    assert history_csv.cell(text) == "'" + text
+    assert csv_export.cell(text) == "'" + text
 
 
 def test_an_exported_note_is_no_formula(client: FlaskClient, run_log: RunLog) -> None:
@@ -231,7 +231,7 @@ def test_where_nothing_can_be_written_a_process_counts_for_itself(tmp_path: Path
 
 
 def test_the_counts_of_ever_new_clients_are_not_kept_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.rate_limit.MOST_ROWS", 10)
+    monkeypatch.setattr("app.server.rate_limit.MOST_ROWS", 10)
     now = [0.0]
     counter = Counter(tmp_path, "one", lambda: now[0])
     for number in range(40):

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from app.calculations import estimate, results
 from app.charts.sensitivity import tornado_figure
-from app.cli import main
+from app.command_line.main import main
 from app.factory import create_app
 from app.runs import estimate_run, plan_run, train_run
 from app.scenarios import serving_scenario

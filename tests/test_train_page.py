@@ -10,13 +10,14 @@ import pytest
 from flask.testing import FlaskClient
 from plotly import graph_objects
 
-from app import formatting, train_page
+from app import formatting
 from app.calculations.training.inputs import GROUPS
 from app.charts import training as charts
 from app.factory import create_app
 from app.formatting import range_text
-from app.forms import TrainForm
-from app.run_log import Run, RunLog
+from app.history.run_log import Run, RunLog
+from app.pages import train
+from app.pages.forms import TrainForm
 from app.runs import train_run
 from app.training_scenarios import ALL_TRAINING_INPUTS
 from app.training_work import scaling, work_of
@@ -474,4 +475,4 @@ def test_no_page_holds_a_script_or_style_of_its_own_and_every_address_is_there(
 
 @pytest.mark.parametrize(("days", "text"), [(None, "unknown"), (0.5, "12 h"), (1.5, "1 d 12 h"), (96.8, "96.8 days")])
 def test_the_time_of_a_run(days: float | None, text: str) -> None:
-    assert train_page.run_time(days) == text
+    assert train.run_time(days) == text

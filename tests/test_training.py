@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 
-from app.cli import main
+from app.command_line.main import main
 from app.factory import create_app
-from app.run_log import RunLog
+from app.history.run_log import RunLog
 from app.runs import train_run
 
 RAW = {

@@ -13,7 +13,7 @@ from app.calculations.training.step import step_time
 from app.calculations.training.work import work
 from app.calibration.ranges import Residual
 from app.calibration.training import HELD, Measured, Problem, inside, quantiles, range_of
-from app.cli import main
+from app.command_line.main import main
 from tests.calculations.training.settings import setting
 from tests.test_training_measurements import COLUMNS, row
 

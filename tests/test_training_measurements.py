@@ -6,9 +6,9 @@ import pytest
 
 from app import training_catalog
 from app.calculations.errors import InvalidInput
-from app.measurements import kind, predict
-from app.training_measurements import run_of, speed, step_seconds
-from app.training_notes import convention_of, stack_of
+from app.measurements.predictors import kind, predict
+from app.measurements.training import run_of, speed, step_seconds
+from app.measurements.training_notes import convention_of, stack_of
 
 COLUMNS = (
     "id", "source", "source_ref", "source_date", "model", "n_params", "num_layers", "hidden_size", "num_heads",

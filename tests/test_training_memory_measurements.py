@@ -7,8 +7,8 @@ import pytest
 
 from app import training_catalog
 from app.calibration.training_memory import SPREADS, Problem, compile_rows
-from app.measurements import predict
-from app.training_memory_measurements import memory_run
+from app.measurements.predictors import predict
+from app.measurements.training_memory import memory_run
 from tests.test_training_measurements import LLAMA_70B, row
 
 TITAN = LLAMA_70B | {

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from app import catalog, own, user_data
+from app import catalog
 from app.calculations.errors import InvalidInput
+from app.own import manage, user_data
+from app.own.user_data import UserData
 from app.scenarios import serving_scenario
-from app.user_data import UserData
 from tests.fake_hub import CONFIG, PARAMS
 
 NOW = datetime(2026, 11, 24, 12, 30, 5, tzinfo=UTC)
@@ -28,12 +29,12 @@ def data(tmp_path: Path):
 
 
 def save_model(name: str = "Tiny", **changes: Any) -> user_data.OwnModel:
-    return own.save_model(name, "pasted", CONFIG | changes)
+    return manage.save_model(name, "pasted", CONFIG | changes)
 
 
 def test_what_is_saved_stands_beside_the_presets(data: UserData) -> None:
     save_model()
-    own.save_gpu("Big Card", "by hand", GPU)
+    manage.save_gpu("Big Card", "by hand", GPU)
     assert catalog.model("tiny").total_params == PARAMS
     assert catalog.gpu("big card").memory_bytes == 48 * 2**30
     assert catalog.gpu("big-card").name == "Big Card"
@@ -45,7 +46,7 @@ def test_what_is_saved_stands_beside_the_presets(data: UserData) -> None:
 
 def test_a_scenario_takes_them_by_name(data: UserData) -> None:
     save_model("me/Tiny")
-    own.save_gpu("Big Card", "by hand", GPU)
+    manage.save_gpu("Big Card", "by hand", GPU)
     scenario, inputs = serving_scenario({"model": "me/tiny", "gpu": "BIG CARD"})
     assert (scenario.model.total_params, scenario.gpu.memory_bytes) == (PARAMS, 48 * 2**30)
     assert (inputs["model"], inputs["gpu"]) == ("me/Tiny", "big-card")
@@ -81,9 +82,9 @@ def test_the_file_says_what_it_is(data: UserData, tmp_path: Path) -> None:
      "x" * 101, "a.", "a /b", "/etc/passwd", "custom", "Import", "delete", None, 5],
 )  # fmt: skip
 def test_names_that_cannot_be_used(data: UserData, tmp_path: Path, name: Any) -> None:
-    for save in (own.save_model, own.save_gpu):
+    for save in (manage.save_model, manage.save_gpu):
         with pytest.raises(InvalidInput) as caught:
-            save(name, "x", CONFIG if save is own.save_model else GPU)
+            save(name, "x", CONFIG if save is manage.save_model else GPU)
         assert caught.value.field == "name"
         assert len(str(caught.value)) < 400
     assert not list(tmp_path.rglob("*.json"))
@@ -103,7 +104,7 @@ def test_a_preset_is_not_shadowed(data: UserData, name: str) -> None:
 @pytest.mark.parametrize("name", ["H100", "h100-sxm", "RTX 4090", "h100 sxm"])
 def test_nor_is_an_accelerator(data: UserData, name: str) -> None:
     with pytest.raises(InvalidInput, match="of the list"):
-        own.save_gpu(name, "x", GPU)
+        manage.save_gpu(name, "x", GPU)
 
 
 def test_a_file_that_has_become_a_presets_name_is_left_out(data: UserData) -> None:
@@ -116,13 +117,13 @@ def test_a_name_is_taken_until_it_is_replaced_or_deleted(data: UserData) -> None
     save_model()
     with pytest.raises(InvalidInput, match="'TINY' is saved already"):
         save_model("TINY")
-    own.save_model("TINY", "again", CONFIG | {"num_hidden_layers": 4}, replace=True)
+    manage.save_model("TINY", "again", CONFIG | {"num_hidden_layers": 4}, replace=True)
     assert catalog.model("tiny").num_layers == 4
     assert len(catalog.own_models()) == 1
-    own.delete_model("Tiny")
+    manage.delete_model("Tiny")
     assert not catalog.own_models()
     with pytest.raises(InvalidInput, match="No model is saved under 'Tiny'"):
-        own.delete_model("Tiny")
+        manage.delete_model("Tiny")
 
 
 def test_what_means_nothing_is_not_saved(data: UserData, tmp_path: Path) -> None:
@@ -130,22 +131,22 @@ def test_what_means_nothing_is_not_saved(data: UserData, tmp_path: Path) -> None
         save_model(hidden_size="64")
     for inputs in ({"gpu_memory_gib": "much"}, {"gpu_memory": 80}, {"gpu_memory_gib": 10**9}):
         with pytest.raises(InvalidInput, match=r"gpu_memory|Memory"):
-            own.save_gpu("x", "y", inputs)
+            manage.save_gpu("x", "y", inputs)
     assert not list(tmp_path.rglob("*.json"))
 
 
 def test_numbers_that_json_lacks_survive(data: UserData) -> None:
     save_model(time_step_limit=[0.0, float("inf")])
-    assert own.export_model("Tiny")["time_step_limit"] == [0.0, float("inf")]
+    assert manage.export_model("Tiny")["time_step_limit"] == [0.0, float("inf")]
 
 
 def test_another_process_sees_every_change_at_once(data: UserData, tmp_path: Path) -> None:
     other = UserData(tmp_path)
     for layers in (1, 2, 3, 4):
-        own.save_model("Tiny", "x", CONFIG | {"num_hidden_layers": layers}, replace=True)
+        manage.save_model("Tiny", "x", CONFIG | {"num_hidden_layers": layers}, replace=True)
         entry = other.models.get("Tiny")
         assert entry is not None and entry.model.num_layers == layers
-    own.delete_model("Tiny")
+    manage.delete_model("Tiny")
     assert other.models.get("Tiny") is None
 
 
@@ -155,11 +156,11 @@ def save_many(directory: str, start: int) -> int:
     with user_data.using(data):
         for number in range(20):
             try:
-                own.save_model(f"shared {number}", str(start), CONFIG)
+                manage.save_model(f"shared {number}", str(start), CONFIG)
                 saved += 1
             except InvalidInput:
                 pass
-            own.save_model("always replaced", str(start), CONFIG, replace=True)
+            manage.save_model("always replaced", str(start), CONFIG, replace=True)
             assert data.models.problems() == []
     return saved
 
@@ -223,7 +224,7 @@ def test_other_files_are_left_alone(data: UserData, tmp_path: Path) -> None:
 
 
 def test_a_bad_accelerator_is_reported_too(data: UserData, tmp_path: Path) -> None:
-    own.save_gpu("Card", "x", GPU)
+    manage.save_gpu("Card", "x", GPU)
     path = tmp_path / "gpus" / "card.json"
     document = json.loads(path.read_text())
     document["inputs"]["gpu_memory_gib"] = -1
@@ -248,7 +249,7 @@ def test_there_is_an_end_to_what_is_kept(data: UserData, monkeypatch: pytest.Mon
     save_model("b")
     with pytest.raises(InvalidInput, match="2 are saved already"):
         save_model("c")
-    own.save_model("b", "x", CONFIG, replace=True)
+    manage.save_model("b", "x", CONFIG, replace=True)
 
 
 def test_a_directory_that_may_not_be_looked_into_is_reported(data: UserData, monkeypatch: pytest.MonkeyPatch) -> None:

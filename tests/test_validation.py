@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from app import validation
+from app.accuracy import validation
 from app.calculations import InvalidInput
-from app.cli import main
-from app.measurements import is_old_vllm, kind, predict
-from app.serving_measurements import run_of
+from app.command_line.main import main
+from app.measurements.predictors import is_old_vllm, kind, predict
+from app.measurements.serving import run_of
 
 DATA = Path(__file__).parent / "data"
 

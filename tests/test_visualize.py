@@ -13,11 +13,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.charts.history import memory_figure, throughput_figure, user_rate_figure
-from app.comparison import compared, input_lines, result_lines
 from app.factory import create_app
-from app.history_query import MAX_COMPARED
-from app.history_rows import COLUMNS
-from app.run_log import WEB_FILE, Run, RunLog
+from app.history.comparison import compared, input_lines, result_lines
+from app.history.query import MAX_COMPARED
+from app.history.rows import COLUMNS
+from app.history.run_log import WEB_FILE, Run, RunLog
 from app.runs import estimate_run
 
 SCENARIOS = {

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.forms import text_of
-from app.run_log import Run, RunLog
+from app.history.run_log import Run, RunLog
+from app.pages.forms import text_of
 
 if TYPE_CHECKING:
     import tkinter as tk
 
-    from app.desktop_window import Window
+    from app.desktop.window import Window
 
 LONGEST_SECONDS = 60.0
 
@@ -92,7 +92,7 @@ def open_window(log_dir: Path) -> Iterator[Driver]:
     """The window on the screen that DISPLAY names."""
     import tkinter as tk
 
-    from app.desktop_window import Window
+    from app.desktop.window import Window
 
     root = tk.Tk()
     driver = Driver(Window(root, RunLog(log_dir)))

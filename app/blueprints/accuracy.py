@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, render_template, request
 
-from app import accuracy, accuracy_page
-from app.accuracy_query import LABELS, Query, choices
+from app.accuracy import crossvalidated
+from app.accuracy import page as accuracy_page
+from app.accuracy.query import LABELS, Query, choices
 from app.charts.accuracy import accuracy_figure
 
 bp = Blueprint("accuracy", __name__)
@@ -18,7 +19,7 @@ def measured() -> tuple[str, int]:
     """Errors of the measurements that the query string asks for, beside those of all."""
     query, errors = Query.read(request.args.to_dict(flat=False))
     status = HTTPStatus.BAD_REQUEST if errors else HTTPStatus.OK
-    data = accuracy.current()
+    data = crossvalidated.current()
     if data is None:
         return render_template("accuracy/missing.html"), status
     mask = query.mask(data)
@@ -43,7 +44,7 @@ def measured() -> tuple[str, int]:
 def table() -> Response:
     """The measurements that the query string asks for, each with its prediction."""
     query, errors = Query.read(request.args.to_dict(flat=False))
-    data = accuracy.current()
+    data = crossvalidated.current()
     if errors or data is None:
         said = "".join(f"{error}\n" for error in errors) or "Not calibrated yet.\n"
         return Response(said, HTTPStatus.BAD_REQUEST if errors else HTTPStatus.NOT_FOUND, mimetype="text/plain")

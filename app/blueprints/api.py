@@ -9,11 +9,12 @@ from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import RoutingException
 
-from app import catalog, facts, json_text, openapi, result_page, show_work
+from app import catalog, facts, json_text, openapi, show_work
 from app import sensitivity as moved
 from app.blueprints.errors import headers_of
 from app.calculations.errors import InvalidInput
-from app.run_log import Run
+from app.history.run_log import Run
+from app.pages import result
 from app.runs import estimate_run, plan_run, train_run
 from app.saving import not_saved
 
@@ -65,7 +66,7 @@ def run(run_id: str) -> Response:
 
 def logged_work(found: Run) -> dict[str, Any] | None:
     """The work of a logged run; null where it cannot be made again."""
-    if found.kind != "estimate" or not result_page.is_complete(found.results):
+    if found.kind != "estimate" or not result.is_complete(found.results):
         return None
     try:
         return show_work.work_of(found.inputs, found.results)

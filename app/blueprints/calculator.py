@@ -6,13 +6,13 @@ from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
 
-from app import preview_page
 from app.blueprints.question import Question
-from app.form_examples import Start
-from app.forms import EstimateForm, share_args
+from app.pages import preview as preview_page
+from app.pages.form_examples import Start
+from app.pages.forms import EstimateForm, share_args
+from app.pages.workloads import workloads
 from app.runs import estimate_run
 from app.scenarios import ALL_INPUTS
-from app.workloads import workloads
 
 bp = Blueprint("calculator", __name__)
 

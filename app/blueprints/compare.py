@@ -9,9 +9,9 @@ from flask import Blueprint, abort, current_app, render_template, request
 
 from app.blueprints.visualize import history, readable
 from app.charts.history import memory_figure, throughput_figure, user_rate_figure
-from app.compare_page import MOST, number_lines
-from app.comparison import compared, input_lines
-from app.history_query import Query
+from app.history.comparison import compared, input_lines
+from app.history.query import Query
+from app.pages.compare import MOST, number_lines
 
 bp = Blueprint("compare", __name__)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, render_template, request, send_from_directory
 
-from app import documents, json_text, openapi
+from app import json_text, openapi
+from app.pages import documents
 from app.scenarios import ALL_INPUTS
 
 bp = Blueprint("docs", __name__)

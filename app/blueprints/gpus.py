@@ -7,13 +7,15 @@ from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 
-from app import by_hand, catalog, formatting, gpu_page, own, user_data
+from app import catalog, formatting
 from app.blueprints.own import download, logged_run, on_disk, or_404
 from app.calculations.accelerator import Gpu
 from app.calculations.errors import InvalidInput
-from app.forms import spelled
-from app.listing import Column, Listing
-from app.model_import import sentence
+from app.own import by_hand, manage, user_data
+from app.pages import gpu as gpu_page
+from app.pages.forms import spelled
+from app.pages.listing import Column, Listing
+from app.pages.model_import import sentence
 
 bp = Blueprint("gpus", __name__)
 
@@ -100,7 +102,9 @@ def save_custom() -> Any:
     try:
         inputs = {key: run.inputs.get(key) for key in by_hand.GPU_INPUTS}
         saved = on_disk(
-            lambda: own.save_gpu(name, f"{by_hand.SOURCE} in run {run_id}", inputs, replace="replace" in request.form)
+            lambda: manage.save_gpu(
+                name, f"{by_hand.SOURCE} in run {run_id}", inputs, replace="replace" in request.form
+            )
         )
     except InvalidInput as error:
         page = render_template(
@@ -117,9 +121,9 @@ def price() -> Any:
     usd, source = request.form.get("usd", "").strip(), request.form.get("source", "")
     try:
         if "delete" in request.form:
-            own.delete_price(found.slug)
+            manage.delete_price(found.slug)
         else:
-            on_disk(lambda: own.save_price(found.slug, usd, source))
+            on_disk(lambda: manage.save_price(found.slug, usd, source))
     except InvalidInput as error:
         page = render_template(
             "gpus/gpu.html",
@@ -135,7 +139,7 @@ def price() -> Any:
 @bp.post("/gpus/delete")
 def delete() -> Any:
     """Delete a saved accelerator."""
-    or_404(lambda: own.delete_gpu(request.form.get("name", "")))
+    or_404(lambda: manage.delete_gpu(request.form.get("name", "")))
     return redirect(url_for("gpus.listed"), HTTPStatus.SEE_OTHER)
 
 
@@ -143,4 +147,4 @@ def delete() -> Any:
 def export() -> Response:
     """The inputs of a saved accelerator."""
     name = request.args.get("name", "").strip()
-    return download(name, or_404(lambda: own.export_gpu(name)))
+    return download(name, or_404(lambda: manage.export_gpu(name)))

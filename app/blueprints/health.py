@@ -7,8 +7,8 @@ from http import HTTPStatus
 import sqlalchemy as sa
 from flask import Blueprint, Response, current_app
 
-from app import metrics
-from app.history_index import Index, IndexUnavailable, reason
+from app.history.index import Index, IndexUnavailable, reason
+from app.server import metrics
 from app.version import APP_VERSION
 
 bp = Blueprint("health", __name__)

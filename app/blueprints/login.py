@@ -8,8 +8,8 @@ from typing import Any
 from flask import Blueprint, abort, redirect, render_template, request, session, url_for
 from werkzeug.exceptions import TooManyRequests
 
-from app import login as access
-from app.clients import household
+from app.server import login as access
+from app.server.clients import household
 
 bp = Blueprint("login", __name__)
 

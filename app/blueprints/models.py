@@ -7,14 +7,17 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
 
-from app import by_hand, catalog, facts, formatting, model_import, model_page, own, user_data
+from app import catalog, facts, formatting
 from app.blueprints.own import download, logged_run, on_disk, or_404
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
-from app.forms import spelled
-from app.hub import Hub
-from app.listing import Column, Listing
-from app.model_import import Imported, ImportForm, sentence
+from app.own import by_hand, manage, user_data
+from app.own.hub import Hub
+from app.pages import model as model_page
+from app.pages import model_import
+from app.pages.forms import spelled
+from app.pages.listing import Column, Listing
+from app.pages.model_import import Imported, ImportForm, sentence
 from app.scenarios import ALL_INPUTS
 
 bp = Blueprint("models", __name__)
@@ -122,7 +125,7 @@ def save() -> Any:
         form = ImportForm(config=request.form.get("config", ""), name=name, errors={"config": sentence(error)})
         return form_page(form), HTTPStatus.UNPROCESSABLE_ENTITY
     try:
-        saved = on_disk(lambda: own.save_model(name, source, config, notes=notes, replace=replace))
+        saved = on_disk(lambda: manage.save_model(name, source, config, notes=notes, replace=replace))
     except InvalidInput as error:
         page = preview(Imported(found, config, notes, name), sentence(error), replace)
         return page, HTTPStatus.UNPROCESSABLE_ENTITY
@@ -140,7 +143,9 @@ def save_custom() -> Any:
         values = {key: ALL_INPUTS[key].parse(run.inputs.get(key)) for key in by_hand.MODEL_INPUTS}
         config = by_hand.custom_config(values)
         saved = on_disk(
-            lambda: own.save_model(name, f"{by_hand.SOURCE} in run {run_id}", config, replace="replace" in request.form)
+            lambda: manage.save_model(
+                name, f"{by_hand.SOURCE} in run {run_id}", config, replace="replace" in request.form
+            )
         )
     except InvalidInput as error:
         page = render_template(
@@ -153,7 +158,7 @@ def save_custom() -> Any:
 @bp.post("/models/delete")
 def delete() -> Any:
     """Delete a saved model."""
-    or_404(lambda: own.delete_model(request.form.get("name", "")))
+    or_404(lambda: manage.delete_model(request.form.get("name", "")))
     return redirect(url_for("models.listed"), HTTPStatus.SEE_OTHER)
 
 
@@ -161,4 +166,4 @@ def delete() -> Any:
 def export() -> Response:
     """The config.json of a saved model."""
     name = request.args.get("name", "").strip()
-    return download(name, or_404(lambda: own.export_model(name)))
+    return download(name, or_404(lambda: manage.export_model(name)))

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from flask import Flask, Response, abort, current_app, g
 
-from app import user_data
 from app.calculations.errors import InvalidInput
 from app.calculations.scenario import CUSTOM
-from app.run_log import Run
-from app.user_data import UserData
+from app.history.run_log import Run
+from app.own import user_data
+from app.own.user_data import UserData
 
 Answer = TypeVar("Answer")
 

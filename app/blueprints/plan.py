@@ -7,14 +7,14 @@ from typing import Any
 
 from flask import Blueprint, abort, current_app, render_template, request
 
-from app import plan_compare, plan_heat
 from app.blueprints.question import Question
-from app.form_examples import Start
-from app.forms import PlanForm
+from app.history.run_log import Run
+from app.pages import plan_compare, plan_heat
+from app.pages.form_examples import Start
+from app.pages.forms import PlanForm
+from app.pages.workloads import workloads
 from app.planning import PLANNING_INPUTS
-from app.run_log import Run
 from app.runs import plan_run
-from app.workloads import workloads
 
 bp = Blueprint("plan", __name__)
 

@@ -12,9 +12,9 @@ from flask import render_template, request
 from app.blueprints.results import answered
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input
-from app.form_examples import Start, examples
-from app.forms import COMPLETE, InputForm
-from app.run_log import Run
+from app.history.run_log import Run
+from app.pages.form_examples import Start, examples
+from app.pages.forms import COMPLETE, InputForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

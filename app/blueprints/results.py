@@ -9,14 +9,17 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, url_for
 
-from app import glossary, nearest, plan_page, result_csv, result_tabs, show_work, train_page
-from app import result_page as page
+from app import show_work
+from app.accuracy import nearest
 from app.calculations.errors import InvalidInput
-from app.forms import share_args
-from app.glossary_planning import PLANNING_KEYS
+from app.glossary import serving
+from app.glossary.planning import PLANNING_KEYS
+from app.history.run_log import Run, utc_text
+from app.history.run_notes import note_of
+from app.pages import plan, result_csv, result_tabs, train
+from app.pages import result as page
+from app.pages.forms import share_args
 from app.planning import PLANNING_INPUTS
-from app.run_log import Run, utc_text
-from app.run_notes import note_of
 from app.saving import not_saved
 from app.training_scenarios import ALL_TRAINING_INPUTS, chosen_inputs
 
@@ -83,13 +86,13 @@ def result_page(run: Run, *, not_saved: str = "", **asides: Any) -> str:
     """The page of a run, also of one that could not be logged: then with the reason. `asides`: what was wrong with a
     note, and what it was."""
     asides["note"] = None if not_saved else current_app.extensions["run_notes"].of([run.run_id]).get(run.run_id)
-    if run.kind == "train" and train_page.is_complete(run.results):
+    if run.kind == "train" and train.is_complete(run.results):
         change = url_for("train.form", **share_args(chosen_inputs(run.inputs), ALL_TRAINING_INPUTS))
-        parts = train_page.parts(run.inputs, run.results)
+        parts = train.parts(run.inputs, run.results)
         return render_template("train/result.html", run=run, not_saved=not_saved, change=change, **asides, **parts)
     if run.kind == "plan" and page.is_complete(run.results, PLANNING_KEYS):
         change = url_for("plan.form", **share_args(run.inputs, PLANNING_INPUTS))
-        parts = plan_page.parts(run.inputs, run.results)
+        parts = plan.parts(run.inputs, run.results)
         return render_template("plan/result.html", run=run, not_saved=not_saved, change=change, **asides, **parts)
     if run.kind != "estimate" or not page.is_complete(run.results):
         return render_template("results/other.html", run=run, document=json.dumps(run.as_dict(), indent=2))
@@ -127,6 +130,6 @@ def estimate_page(run: Run, *, not_saved: str, **asides: Any) -> str:
         work=page.work(run.inputs, run.results) if shows_work else None,
         shown=show_work,
         nearest=nearest.block(run.inputs, run.results) if not_saved or tab == "overview" else None,
-        nearness=glossary.NEARNESS,
+        nearness=serving.NEARNESS,
         **asides,
     )

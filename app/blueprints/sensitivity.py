@@ -11,8 +11,8 @@ from flask import Blueprint, abort, current_app, render_template, request, url_f
 from app import sensitivity
 from app.calculations.errors import InvalidInput
 from app.charts.sensitivity import tornado_figure
-from app.forms import share_args
-from app.run_log import Run
+from app.history.run_log import Run
+from app.pages.forms import share_args
 from app.scenarios import ALL_INPUTS
 
 bp = Blueprint("sensitivity", __name__)

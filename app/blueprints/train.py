@@ -7,8 +7,8 @@ from typing import Any
 from flask import Blueprint
 
 from app.blueprints.question import Question
-from app.form_examples import Start
-from app.forms import TrainForm
+from app.pages.form_examples import Start
+from app.pages.forms import TrainForm
 from app.runs import train_run
 from app.training_scenarios import ALL_TRAINING_INPUTS
 

@@ -8,16 +8,16 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
-from app import history_csv, history_view
 from app.charts.history import memory_figure, throughput_figure, user_rate_figure
 from app.charts.history_view import view_figure
-from app.comparison import compared, input_lines, result_lines
-from app.drift import drifts
-from app.history import MAX_EXPORTED, MAX_POINTS, History
-from app.history_index import IndexUnavailable
-from app.history_query import KINDS, MAX_COMPARED, PER_PAGE, Query
-from app.history_rows import COLUMNS
-from app.run_log import SOURCES
+from app.history import csv_export, view
+from app.history.comparison import compared, input_lines, result_lines
+from app.history.drift import drifts
+from app.history.index import IndexUnavailable
+from app.history.query import KINDS, MAX_COMPARED, PER_PAGE, Query
+from app.history.rows import COLUMNS
+from app.history.run_log import SOURCES
+from app.history.table import MAX_EXPORTED, MAX_POINTS, History
 
 bp = Blueprint("visualize", __name__)
 
@@ -82,7 +82,7 @@ def visualize() -> tuple[str, int]:
         results=result_lines(runs),
         points=points,
         most_points=MAX_POINTS,
-        views=history_view,
+        views=view,
         view_figure=view_figure(points, query.view) if points else None,
         drifts=drifts(runs) if query.drift else [],
         figures={
@@ -109,7 +109,7 @@ def table() -> Response:
             )
             return Response(message, HTTPStatus.UNPROCESSABLE_ENTITY, mimetype="text/plain")
         rows = history().matching(query, MAX_EXPORTED)
-    response = Response(history_csv.lines(rows), mimetype="text/csv")
+    response = Response(csv_export.lines(rows), mimetype="text/csv")
     response.headers["Content-Disposition"] = "attachment; filename=runs.csv"
     return response
 

@@ -15,8 +15,8 @@ from app.calculations.coefficients import Efficiency
 from app.calculations.errors import InvalidInput
 from app.calculations.report import speed_results
 from app.calibration.folds import fold_of
-from app.prediction import Row
-from app.serving_measurements import answer, run_of
+from app.measurements.prediction import Row
+from app.measurements.serving import answer, run_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

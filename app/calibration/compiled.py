@@ -26,8 +26,8 @@ from app.calculations.serving import (
     step_plan,
     traffic_of,
 )
-from app.prediction import Row
-from app.serving_measurements import run_of
+from app.measurements.prediction import Row
+from app.measurements.serving import run_of
 
 #: Position of each coefficient in the arrays; the last is a constant one.
 INDEX = {name: position for position, name in enumerate(NAMES)}

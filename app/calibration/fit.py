@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from app import scoring
+from app.accuracy import scoring
 from app.calculations.coefficients import EXPECTED, NAMES, Efficiency
 from app.calibration.compiled import Compiled
 from app.calibration.model import Table

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
-from app import scoring
+from app.accuracy import scoring
 from app.calibration.compiled import Compiled
 from app.calibration.fit import Deviations, Equations, as_deviations, coefficients_of, derivatives, errors
 from app.calibration.model import Table

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from app import published
-from app.accuracy import COLUMNS
+from app.accuracy.crossvalidated import COLUMNS
 from app.calculations.uncertainty import (
     EXTRAPOLATED,
     INTERPOLATED,
@@ -28,6 +27,7 @@ from app.calibration.folds import FOLDS, fold_of
 from app.calibration.power import Observed
 from app.calibration.ranges import Residual, ranges
 from app.catalog import MEASURED_COLUMNS
+from app.measurements import published
 
 Row = Compiled | Observed | Beside
 

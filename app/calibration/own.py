@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app import scoring
+from app.accuracy import scoring
 from app.calculations.coefficients import Efficiency
 from app.calibration import fit, folds, left_out
 from app.calibration.compiled import Compiled

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from app import catalog, scoring
+from app import catalog
+from app.accuracy import scoring
 from app.calculations import estimate
 from app.calculations.coefficients import Efficiency
 from app.calculations.energy import Activity, PowerModel, joules_per_token, power_watts
@@ -25,8 +26,8 @@ from app.calibration.compiled import compiled
 from app.calibration.fit import NOISE, SOFT
 from app.calibration.folds import FOLDS, GROUPINGS, fold_of
 from app.calibration.model import Table
-from app.prediction import Row
-from app.serving_measurements import run_of
+from app.measurements.prediction import Row
+from app.measurements.serving import run_of
 
 #: Classes of metrics that are judged here.
 CLASSES = ("energy", "power")

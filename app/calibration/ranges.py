@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path
 from zlib import crc32
 
-from app import catalog, scoring
+from app import catalog
+from app.accuracy import scoring
 from app.calculations.uncertainty import ANY, INTERPOLATED, METRIC_CLASS, NEARNESS, Spread
-from app.measurements import predict
-from app.prediction import Prediction
-from app.protocol import protocol
+from app.measurements.prediction import Prediction
+from app.measurements.predictors import predict
+from app.measurements.protocol import protocol
 
 #: Share of the measurements that a range shall hold.
 LOW, HIGH = 0.1, 0.9

@@ -16,7 +16,8 @@ from zlib import crc32
 
 import numpy as np
 
-from app import scoring, training_catalog
+from app import training_catalog
+from app.accuracy import scoring
 from app.calculations.errors import InvalidInput
 from app.calculations.training.coefficients import NAMES, Coefficients, Level, Prior, levels
 from app.calculations.training.speed import kind
@@ -24,7 +25,7 @@ from app.calculations.training.step import Work, step_time
 from app.calculations.training.work import work
 from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED, Spread
 from app.calibration.ranges import Range, Residual
-from app.training_measurements import SPEEDS, Run, run_of, step_seconds
+from app.measurements.training import SPEEDS, Run, run_of, step_seconds
 
 #: Error (in ln) beyond which a run weighs less, and the spread expected of a run that is right.
 SOFT, NOISE = 0.1, 0.08

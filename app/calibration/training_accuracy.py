@@ -8,15 +8,15 @@ from zlib import crc32
 
 import numpy as np
 
-from app import scoring
+from app.accuracy import scoring
 from app.calculations.training.work import peak
 from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED, Spread
 from app.calibration import training, training_memory
 from app.calibration.ranges import Range
 from app.calibration.training import Measured
 from app.calibration.training_memory import Peak
-from app.training_measurements import Run, run_of, speed
-from app.training_memory_measurements import kind
+from app.measurements.training import Run, run_of, speed
+from app.measurements.training_memory import kind
 
 #: MFU that is assumed where nothing is known of a system, for the naive prediction beside ours: the middle of the 38 to
 #: 43 % of Llama 3 (arXiv:2407.21783, Table 4), as planners take it.

@@ -16,13 +16,14 @@ from zlib import crc32
 
 import numpy as np
 
-from app import scoring, training_catalog
+from app import training_catalog
+from app.accuracy import scoring
 from app.calculations.errors import InvalidInput
 from app.calculations.training.memory import peak_memory
 from app.calculations.training.recipe import Recipe
 from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED
 from app.calibration.ranges import LEAST_GROUPS, LEAST_ROWS, Range, Residual, fitted, spread_of
-from app.training_memory_measurements import MemoryRun, kind, memory_run
+from app.measurements.training_memory import MemoryRun, kind, memory_run
 
 #: Coefficient -> how far (in ln) measurements may move it from what is expected of it.
 SPREADS = {

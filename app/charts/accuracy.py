@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from app import published
-from app.accuracy import Accuracy, engine_label, gpu_label
-from app.accuracy_page import SHADES, UNITS, machines, traffic
+from app.accuracy.crossvalidated import Accuracy, engine_label, gpu_label
+from app.accuracy.page import SHADES, UNITS, machines, traffic
+from app.accuracy.scoring import CLASS_NAMES
 from app.charts.layout import Figure, axis, colour, escaped, layout
-from app.scoring import CLASS_NAMES
+from app.measurements import published
 
 HEIGHT = 520
 #: Half the width of the band around the diagonal.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from app import formatting
 from app.charts.estimate import GIB, MEMORY_PARTS
 from app.charts.layout import Figure, axis, colour, escaped, layout
-from app.comparison import Compared
-from app.history_rows import number, part
+from app.history.comparison import Compared
+from app.history.rows import number, part
 
 HEIGHT = 340
 

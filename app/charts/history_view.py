@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from statistics import median
 
 from app.charts.layout import Figure, axis, colour, escaped, layout
-from app.history import Point
-from app.history_view import CATEGORIES, DIMENSIONS, MEASURES, View
+from app.history.table import Point
+from app.history.view import CATEGORIES, DIMENSIONS, MEASURES, View
 
 HEIGHT = 440
 #: Groups with a colour of their own; the others share one.

@@ -8,9 +8,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from werkzeug.serving import make_server
 
-from app import accuracy
+from app.accuracy import crossvalidated
+from app.accuracy.scoring import CLASS_NAMES
 from app.factory import create_app
-from app.scoring import CLASS_NAMES
 from tests import predictions
 
 pytestmark = pytest.mark.browser
@@ -23,7 +23,7 @@ LINES = 3
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("accuracy")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accuracy, "FILES", (predictions.write(directory / "accuracy.csv.gz"),))
+        patch.setattr(crossvalidated, "FILES", (predictions.write(directory / "accuracy.csv.gz"),))
         server = make_server("127.0.0.1", 0, create_app({"LOG_DIR": directory}), threaded=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 from werkzeug.serving import make_server
 
 from app.factory import create_app
-from app.run_log import Run, RunLog, new_run
+from app.history.run_log import Run, RunLog, new_run
 from app.runs import estimate_run
 
 pytestmark = pytest.mark.browser

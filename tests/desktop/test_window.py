@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from app import formatting, text_report
+from app import formatting
+from app.command_line import report
 from app.config import PROJECT
-from app.run_log import CLI_FILE, RunLog
+from app.history.run_log import CLI_FILE, RunLog
 from app.runs import estimate_run
 from app.scenarios import ALL_INPUTS
 from tests.screen import Screen, virtual_screen
@@ -62,7 +63,7 @@ def test_an_answer_is_verdict_bar_tiles_and_numbers_with_ranges(window: Driver) 
     assert tile.range["text"] == between
     assert cells(result.numbers)["Time to first token"] == (tile.figure["text"], between)
     assert cells(result.numbers)["Weights"][0] == f"{formatting.gib(found['memory_bytes_per_gpu']['weights'])} GiB"
-    assert window.window.report.text.get("1.0", "end").split("\n")[:-1] == list(text_report.estimate(run))
+    assert window.window.report.text.get("1.0", "end").split("\n")[:-1] == list(report.estimate(run))
 
 
 def test_the_bar_is_as_long_as_the_parts_are_large(window: Driver, screen: Screen) -> None:
@@ -136,7 +137,7 @@ def test_dark_colours_and_larger_text(window: Driver, screen: Screen) -> None:
 
 def test_the_colours_are_those_of_the_pages() -> None:
     pytest.importorskip("tkinter")
-    from app.desktop_theme import DARK, LIGHT
+    from app.desktop.theme import DARK, LIGHT
 
     css = (PROJECT / "static" / "app.css").read_text()
     for palette, selector in ((LIGHT, r':root, \[data-theme="light"\]'), (DARK, r'\n\[data-theme="dark"\]')):
@@ -237,7 +238,7 @@ def test_the_window_answers_while_it_calculates(window: Driver, monkeypatch: pyt
         assert go_on.wait(30)
         return estimate_run(raw, source=source)
 
-    monkeypatch.setattr("app.desktop_window.estimate_run", slow)
+    monkeypatch.setattr("app.desktop.window.estimate_run", slow)
     window.window.button.invoke()
     window.settle()
     assert window.window.worker.busy and window.window.button.instate(["disabled"])
@@ -254,7 +255,7 @@ def test_a_fault_of_ours_is_one_line_there_and_a_trace_on_stderr(
     def broken(raw: dict[str, str], *, source: str) -> object:
         raise RuntimeError("it broke")
 
-    monkeypatch.setattr("app.desktop_window.estimate_run", broken)
+    monkeypatch.setattr("app.desktop.window.estimate_run", broken)
     window.window.button.invoke()
     window.until(lambda: not window.window.worker.busy)
     assert window.status == "Something went wrong here: RuntimeError: it broke"
@@ -327,12 +328,12 @@ def test_runs_are_compared_side_by_side(window: Driver) -> None:
 def test_results_and_history_are_exported(window: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = window.calculate(gpu="l40s")
     chosen = iter([tmp_path / "a.json", tmp_path / "a.txt", tmp_path / "runs.csv", tmp_path / "no" / "a.json", ""])
-    monkeypatch.setattr("app.desktop_window.filedialog.asksaveasfilename", lambda **_: str(next(chosen)))
+    monkeypatch.setattr("app.desktop.window.filedialog.asksaveasfilename", lambda **_: str(next(chosen)))
     for key in ("<Control-s>", "<Control-s>", "<Control-e>"):
         window.press(key)
     window.until(lambda: (tmp_path / "runs.csv").exists())
     assert json.loads((tmp_path / "a.json").read_text()) == run.as_dict()
-    assert (tmp_path / "a.txt").read_text().splitlines() == list(text_report.estimate(run))
+    assert (tmp_path / "a.txt").read_text().splitlines() == list(report.estimate(run))
     with (tmp_path / "runs.csv").open(newline="") as file:
         assert [row["run_id"] for row in csv.DictReader(file)] == [run.run_id]
     window.press("<Control-s>")
@@ -368,7 +369,9 @@ def test_without_a_screen_it_says_so_in_one_line() -> None:
 
 
 def test_without_tkinter_it_says_what_to_install() -> None:
-    done = command("desktop", code="import sys; sys.modules['tkinter'] = None; import app.cli; app.cli.main()")
+    done = command(
+        "desktop", code="import sys; sys.modules['tkinter'] = None; from app.command_line.main import main; main()"
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"Error: The window needs tkinter, .* apt-get install python3-tk\.\n", done.stderr)
 
@@ -376,24 +379,24 @@ def test_without_tkinter_it_says_what_to_install() -> None:
 def test_the_command_opens_the_window_until_it_is_closed(screen: Screen, tmp_path: Path) -> None:
     """For real: another process, whose window is found on the screen and closed by Ctrl+Q."""
     code = (
-        "import tkinter, app.cli\n"
+        "import tkinter, app.command_line.main\n"
         "loop = tkinter.Misc.mainloop\n"
         "def close(self, n=0):\n"
         "    self.after(1500, lambda: (self.focus_force(), self.update(), self.event_generate('<Control-q>')))\n"
         "    loop(self, n)\n"
         "tkinter.Misc.mainloop = close\n"
-        "app.cli.main()\n"
+        "app.command_line.main.main()\n"
     )
     done = command("desktop", code=code, DISPLAY=screen.display, LOG_DIR=str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_nothing_else_loads_tkinter() -> None:
-    code = "import sys, app.cli, app.factory, app.desktop; print('tkinter' in sys.modules)"
+    code = "import sys, app.command_line.main, app.factory, app.desktop.start; print('tkinter' in sys.modules)"
     assert command(code=code).stdout == "False\n"
     users = [
-        path.name
+        path.relative_to(PROJECT / "app").parts[0]
         for path in (PROJECT / "app").rglob("*.py")
         if re.search(r"import tkinter|from tkinter", path.read_text())
     ]
-    assert users and all(name.startswith("desktop") for name in users)
+    assert set(users) == {"desktop"}

@@ -1,0 +1,1 @@
+"""The command line: a module per group of commands, and answers as text for a terminal."""

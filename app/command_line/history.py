@@ -1,0 +1,126 @@
+"""`python -m app history`: the log listed, searched, exported, checked and tidied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
+
+import click
+
+from app import catalog, json_text
+from app.calculations.errors import InvalidInput
+from app.command_line import report
+from app.command_line.accuracy import json_option, show
+from app.config import setting
+from app.history import log_care
+from app.history.run_log import Run, RunLog
+
+#: Runs listed where no number is given.
+LISTED = 20
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 10_000_000), help=f"How many.  [default: {LISTED}; with --csv all]")
+@click.option("--model", metavar="NAME", help="Only runs of this model.")
+@click.option("--gpu", metavar="NAME", help="Only runs on this accelerator.")
+@click.option("--kind", type=click.Choice(("estimate", "train", "plan")), help="Only runs of this kind.")
+@click.option("--since", metavar="DAY", help="Only runs from this day (UTC) on, as in 2026-11-23.")
+@click.option("--text", metavar="WORDS", help="Only runs with these words in model, GPU or note.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table for a spreadsheet.")
+@click.option("--verify", is_flag=True, help="Count good lines, broken ones and ids that occur twice.")
+@click.option("--compact", is_flag=True, help="Take broken lines and older twins out of the log.")
+@json_option
+def history(limit: int | None, as_csv: bool, verify: bool, compact: bool, as_json: bool, **filters: str | None) -> None:
+    """The newest runs of the log, newest first."""
+    if as_csv + verify + compact + as_json > 1 and not (as_json and (verify or compact)):
+        raise InvalidInput("csv", "--csv, --json, --verify and --compact do not go together.", "one of them")
+    log = RunLog(setting("LOG_DIR"))
+    with readable(log):
+        if verify or compact:
+            tell(log_care.compact(log) if compact else log_care.verify(log), compact, as_json)
+        elif as_csv or any(filters.values()):
+            searched(log, limit, filters, as_csv, as_json)
+        else:
+            listed(log.read(limit or LISTED).runs, as_json, "No runs yet.")
+
+
+def listed(runs: list[Run], as_json: bool, none: str = "No run matches.") -> None:
+    if as_json:
+        click.echo(json_text.write({"runs": [run.as_dict() for run in runs]}, indent=2))
+    else:
+        show(report.runs(runs) if runs else [none])
+
+
+def searched(log: RunLog, limit: int | None, filters: dict[str, str | None], as_csv: bool, as_json: bool) -> None:
+    """What the index finds. It is loaded here, since the plain list does without."""
+    from app.history import csv_export
+    from app.history.index import Index, IndexUnavailable
+    from app.history.query import Filters, Query
+    from app.history.table import History
+
+    query = Query(
+        filters=Filters(
+            q=filters["text"] or "",
+            model=known(filters["model"], lambda name: catalog.model(name).name),
+            gpu=known(filters["gpu"], lambda name: catalog.gpu(name).slug),
+            kind=filters["kind"] or "",
+            since=day(filters["since"]),
+        )
+    )
+    index = Index(log, setting("DATA_DIR"), setting("DATABASE_URL"))
+    found = History(log, index)
+    try:
+        found.catch_up()
+        if as_csv:
+            rows = found.matching(query, limit or 1 << 31)
+            for text in csv_export.lines(rows):
+                click.echo(text, nl=False)
+        else:
+            rows = found.matching(query, limit or LISTED)
+            listed(found.runs([row.run_id for row in rows]), as_json)
+    except IndexUnavailable as error:
+        raise InvalidInput("DATA_DIR", f"The index of the history cannot be used: {error}.") from None
+    finally:
+        index.close()
+
+
+def known(name: str | None, proper: Callable[[str], str]) -> str:
+    """The name that the log has for what was typed; as typed where the catalogue does not know it."""
+    if not name:
+        return ""
+    try:
+        return proper(name)
+    except InvalidInput:
+        return name
+
+
+def day(text: str | None) -> str:
+    try:
+        return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError:
+        raise InvalidInput("since", f"{text!r} is not a day.", "a date as in 2026-11-23") from None
+
+
+def tell(tally: log_care.Tally, compacted: bool, as_json: bool) -> None:
+    """What the log holds, or held."""
+    if as_json:
+        click.echo(json_text.write(asdict(tally) | ({"compacted": True} if compacted else {})))
+        return
+    counted = f"{tally.good:,} runs, {tally.broken:,} broken lines, {tally.duplicates:,} twins"
+    click.echo(f"{tally.files:,} files: {counted}.")
+    if compacted:
+        removed = tally.broken + tally.duplicates
+        took = f"Took {removed:,} lines out; they are in {log_care.REMOVED}."
+        click.echo(took if removed else "Nothing to take out.")
+
+
+@contextmanager
+def readable(log: RunLog) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InvalidInput("LOG_DIR", f"The log in {log.directory} cannot be used: {error.strerror}.") from None

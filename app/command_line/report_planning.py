@@ -1,0 +1,89 @@
+"""An answer about planning as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from app import formatting
+from app.command_line.report import pairs, quantity, table
+from app.history.run_log import Run
+
+HEADS = ("Plan", "format", "TTFT", "TPOT", "tok/s/user", "$/hour", "$/M output", "goals hold")
+
+
+def planning(run: Run) -> Iterator[str]:
+    """The verdict, the best plan, the ranked plans; where none meets the goals what excludes them and what would do."""
+    found = run.results
+    yield found["verdict"]
+    searched = found["searched"]
+    yield f"{searched['replicas']:,} kinds of replica at {searched['points']:,} loads were weighed."
+    if found["plans"]:
+        yield ""
+        yield from pairs(best(found["plans"][0]))
+        yield ""
+        yield from table(HEADS, map(row, found["plans"]))
+    if found.get("break_even"):
+        yield ""
+        yield comparison(found["break_even"])
+    for one in found["excluded"]:
+        yield f"{one['replicas']:,} of {one['of']:,}: {one['reason']} ({one['goal']})."
+    if found["closest"]:
+        yield ""
+        yield "Nearest to the goals:"
+        yield from table(HEADS, map(row, found["closest"]))
+    for one in found["relaxations"]:
+        plan = one["plan"]
+        yield f"Without {one['goal']}: {plan['summary']}, {money(plan)} an hour."
+
+
+def best(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    statistic = "" if plan["statistic"] == "mean" else f", {plan['statistic'].upper()}"
+    yield "Buy", plan["summary"]
+    yield "Layout", plan["strategy"]
+    yield "Formats", f"weights {plan['weight_precision']}, KV cache {plan['kv_precision']}"
+    yield f"Time to first token{statistic}", quantity(plan["ttft_ms"], formatting.milliseconds, "")
+    yield f"Time per output token{statistic}", quantity(plan["tpot_ms"], formatting.milliseconds, "")
+    yield "Output per user", quantity(plan["output_tokens_per_s_per_user"], formatting.rate, " tokens/s")
+    yield "Most requests", quantity(plan["max_requests_per_s"], formatting.rate, " per s")
+    yield "Headroom", formatting.percent(plan["headroom"])
+    if plan["probability"] is not None:
+        yield "Goals hold with", formatting.percent(plan["probability"])
+    for key, label in (("usd_per_hour", "Cost per hour"), ("usd_per_month", "Cost per month"),
+                       ("usd_per_million_output_tokens", "Cost per million output tokens")):  # fmt: skip
+        yield label, quantity(plan[key], formatting.usd, "")
+    yield "Power per GPU", quantity(plan["power_w_per_gpu"], formatting.watts, "")
+    yield "CO2 per million output tokens", quantity(plan["gco2_per_million_output_tokens"], formatting.grams, "")
+
+
+def comparison(found: Mapping[str, Any]) -> str:
+    """Own GPUs against an API, in one sentence."""
+    own, api = found["own_usd_per_month"], found["api_usd_per_month"]
+    start = found["from_requests_per_s"]
+    cheaper = "own GPUs cost less" if own < api else "the API costs less"
+    when = (
+        "own GPUs never do: a full replica costs more"
+        if start is None
+        else f"own GPUs pay from {formatting.rate(start)} requests per second on, "
+        f"{formatting.count(found['from_output_tokens_per_month'])} output tokens a month"
+    )
+    return f"{formatting.usd(own)} a month against {formatting.usd(api)} by the API: {cheaper}; {when}."
+
+
+def row(plan: Mapping[str, Any]) -> Sequence[str]:
+    value = {name: plan[name]["value"] for name in ("ttft_ms", "tpot_ms", "output_tokens_per_s_per_user")}
+    chance = plan["probability"]
+    return (
+        plan["summary"],
+        plan["weight_precision"],
+        formatting.milliseconds(value["ttft_ms"]),
+        formatting.milliseconds(value["tpot_ms"]),
+        formatting.rate(value["output_tokens_per_s_per_user"]),
+        money(plan),
+        formatting.usd(plan["usd_per_million_output_tokens"]["value"]),
+        formatting.UNKNOWN if chance is None else formatting.percent(chance),
+    )
+
+
+def money(plan: Mapping[str, Any]) -> str:
+    return formatting.usd(plan["usd_per_hour"]["value"])

@@ -1,0 +1,1 @@
+"""What starts a plan: commands, manifests and configurations, each line explained."""

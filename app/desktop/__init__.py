@@ -1,0 +1,1 @@
+"""The window of `python -m app desktop`. Nothing outside this package loads Tk."""

@@ -1,0 +1,109 @@
+"""Care of the log as a whole: counting what is good and broken in it, and leaving out what is of no use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from app.history.append_only import lines_forwards, locked, sync_directory, write_whole
+from app.history.run_log import RunLog, run_of
+
+#: Where `compact` puts what it takes out of the log.
+REMOVED = "removed_lines.txt"
+
+#: A file, by device and inode, and where in it a line starts.
+Place = tuple[tuple[int, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a log holds: lines that are runs, lines that are not, and runs whose id another line has too."""
+
+    files: int = 0
+    good: int = 0
+    broken: int = 0
+    duplicates: int = 0
+
+
+def verify(log: RunLog) -> Tally:
+    """Read every line of every generation. Raises OSError."""
+    tally, _ = _looked_through(log)
+    return tally
+
+
+def compact(log: RunLog) -> Tally:
+    """Take broken lines, and all but the newest of lines with the same id, out of the log. Returns what was there.
+
+    What is taken out is added to removed_lines.txt beside the log, but for a line longer than a run may be. Others may
+    append meanwhile: a file is rewritten under its lock, and whole or not at all. Raises OSError.
+    """
+    tally, newest = _looked_through(log)
+    if not (tally.broken or tally.duplicates):
+        return tally
+    for file in log.files():
+        with locked(log.directory / file.name) as old:
+            state = os.fstat(old)
+            if (state.st_dev, state.st_ino) == file.identity:
+                _rewrite(log.directory / file.name, old, file.identity, newest)
+    return tally
+
+
+def _rewrite(path: Path, old: int, identity: tuple[int, int], newest: Mapping[str, Place]) -> None:
+    """Put a file with only the newest runs in the place of the locked one."""
+    state = os.fstat(old)
+    compacted = path.with_name(path.name + ".compacting")
+    removed: list[bytes] = []
+    try:
+        with compacted.open("wb") as new:
+            for offset, _, line, _ in lines_forwards(old, 0, state.st_size):
+                run = run_of(line)
+                # A run that was appended after the log was looked through is in no list and stays.
+                here = (identity, offset)
+                if line is not None and run is not None and newest.get(run.run_id, here) == here:
+                    new.write(line + b"\n")
+                elif line is not None and line.strip():
+                    removed.append(line + b"\n")
+            new.flush()
+            os.fsync(new.fileno())
+            os.fchmod(new.fileno(), state.st_mode & 0o777)
+        if removed:
+            with locked(path.with_name(REMOVED)) as file:
+                write_whole(file, b"".join(removed))
+        os.utime(compacted, ns=(state.st_atime_ns, state.st_mtime_ns))
+        compacted.replace(path)
+        sync_directory(path.parent)
+    finally:
+        compacted.unlink(missing_ok=True)
+
+
+def _looked_through(log: RunLog) -> tuple[Tally, dict[str, Place]]:
+    """The tally, and for each id the file and place of its newest line."""
+    tally = Tally()
+    newest: dict[str, Place] = {}
+    for file in reversed(log.files()):
+        tally = replace(tally, files=tally.files + 1)
+        with suppress(FileNotFoundError):
+            for place, line in _lines(log.directory / file.name):
+                run = run_of(line)
+                if run is None:
+                    blank = line is not None and not line.strip()
+                    tally = replace(tally, broken=tally.broken + (not blank))
+                    continue
+                again = newest.get(run.run_id, place) != place
+                newest[run.run_id] = place
+                tally = replace(tally, good=tally.good + 1, duplicates=tally.duplicates + again)
+    return tally, newest
+
+
+def _lines(path: Path) -> Iterator[tuple[Place, bytes | None]]:
+    """Each line with its place in the file that has this name now, which may have changed since it was listed."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        state = os.fstat(handle)
+        for offset, _, line, _ in lines_forwards(handle, 0, state.st_size):
+            yield ((state.st_dev, state.st_ino), offset), line
+    finally:
+        os.close(handle)

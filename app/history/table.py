@@ -1,0 +1,360 @@
+"""The logged runs as rows of a table: a query in; filtered, sorted, paged rows out, by way of the index."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from app.history.index import (
+    NUMBERS,
+    Index,
+    IndexUnavailable,
+    State,
+    is_broken,
+    milliseconds,
+    reason,
+    runs,
+    setups,
+    time_text,
+)
+from app.history.query import Filters, Query
+from app.history.rows import COLUMN, Row
+from app.history.run_log import Run, RunLog
+
+#: Choices offered in one selection; the text search finds the rest.
+MAX_CHOICES = 300
+#: How long a page reads on in the log before it shows what it has.
+BUDGET_SECONDS = 0.25
+#: How long a database that did not answer is left alone by those who only bring news.
+AWAY_SECONDS = 30.0
+#: Fewer matching runs than one in so many are looked up one by one, more are met soon on a walk in order.
+RARE = 50
+#: Rows of a CSV file; `python -m app history --csv` knows no limit.
+MAX_EXPORTED = 100_000
+#: Points of a chart; more could not be told apart.
+MAX_POINTS = 5000
+#: Rows fetched at once.
+CHUNK = 500
+
+Answer = TypeVar("Answer")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A value that occurs in the history, its name, and how many runs have it."""
+
+    value: str
+    label: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The rows of one page and where it stands among all that match."""
+
+    rows: list[Row]
+    number: int
+    pages: int
+    per_page: int
+    matching: int
+    #: Of the whole history, whatever the filters say.
+    total: int
+    skipped: int
+    #: Share of the log that is not read yet, from 0 to 1.
+    unread: float
+    choices: Mapping[str, list[Choice]]
+
+    @property
+    def first(self) -> int:
+        """Which of the matching runs is the first of this page, counted from one."""
+        return (self.number - 1) * self.per_page + 1 if self.matching else 0
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.rows) - 1 if self.matching else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A run as a point of a chart."""
+
+    run_id: str
+    milliseconds: int
+    kind: str
+    source: str
+    model: str
+    gpu_name: str
+    num_gpus: float | None
+    layout: str
+    engine_name: str
+    precision: str
+    fits: bool | None
+    input_tokens: float | None
+    output_tokens: float | None
+    concurrency: float | None
+    used_bytes: float | None
+    ttft_ms: float | None
+    tpot_ms: float | None
+    tokens_per_s: float | None
+    tokens_per_s_per_user: float | None
+    usd_per_hour: float | None
+
+
+class History:
+    """The runs of a log, newest first unless another order is asked for. Safe to share among threads.
+
+    Every method raises OSError where the log cannot be read and IndexUnavailable where the index cannot be used.
+    """
+
+    def __init__(self, log: RunLog, index: Index) -> None:
+        self._log = log
+        self._index = index
+        self._share_again = 0.0
+
+    def query(self, query: Query) -> Page:
+        """The page of rows that the query asks for; the last page where it asks for one beyond."""
+
+        def page(db: sa.Connection) -> Page:
+            state, search = self._index.state(db), Search(db, query)
+            pages = max(1, -(-search.matching // query.per_page))
+            number = min(query.page, pages)
+            ids = search.ids((number - 1) * query.per_page, query.per_page)
+            return Page(
+                rows=list(rows_of(db, ids)),
+                number=number,
+                pages=pages,
+                per_page=query.per_page,
+                matching=search.matching,
+                total=state.runs,
+                skipped=state.skipped,
+                unread=min(1.0, state.behind / state.size) if state.size else 0.0,
+                choices=choices(db),
+            )
+
+        return self._read(page)
+
+    def matching(self, query: Query, most: int) -> list[Row]:
+        """The first `most` rows that the query asks for, in its order."""
+        return self._read(lambda db: list(rows_of(db, Search(db, query).ids(0, most))))
+
+    def count(self, query: Query) -> int:
+        """How many runs the query asks for."""
+        return self._read(lambda db: Search(db, query).matching)
+
+    def points(self, query: Query, most: int = MAX_POINTS) -> list[Point]:
+        """The newest runs that the filters let through, as points of a chart."""
+        newest = Query(filters=query.filters)
+
+        def points(db: sa.Connection) -> list[Point]:
+            ids = Search(db, newest).ids(0, most)
+            of_run = {*NUMBERS, "run_id", "milliseconds"}
+            columns = [(runs if name in of_run else setups).c[name] for name in Point.__slots__]
+            return [Point(*found) for found in _joined(db, ids, columns)]
+
+        return self._read(points)
+
+    def run(self, run_id: str) -> Run | None:
+        """The run of this id, the newest where the log holds it twice; None if there is none."""
+        return next(iter(self.runs([run_id])), None)
+
+    def runs(self, run_ids: Sequence[str]) -> list[Run]:
+        """The runs of these ids in their order; an id that no run has is left out."""
+        known: dict[str, Run | None] = {}
+        unread = True
+        try:
+            known = self._read(lambda db: {one: self._index.run(db, one) for one in run_ids})
+            unread = self._index.is_behind
+        except IndexUnavailable as error:
+            logger.warning("The index of the history cannot be used: %s", error)
+        missing = [run_id for run_id in run_ids if known.get(run_id) is None]
+        if missing and unread:
+            known |= self._log.find(missing)
+        return [run for run_id in run_ids if (run := known.get(run_id)) is not None]
+
+    def state(self) -> State:
+        """What the index knows of the log."""
+        return self._read(self._index.state)
+
+    def share(self) -> None:
+        """Put what was appended where the other servers of a shared index look, if there are others. Never raises."""
+        if not self._index.url or time.monotonic() < self._share_again:
+            return
+        try:
+            self._index.catch_up_soon(BUDGET_SECONDS)
+        except (OSError, IndexUnavailable, sa.exc.SQLAlchemyError) as error:
+            self._share_again = time.monotonic() + AWAY_SECONDS
+            logger.warning("Other servers do not see the newest runs yet: %s", reason(error))
+
+    def catch_up(self) -> None:
+        """Read the log to its end, however long that takes."""
+        self._guarded(lambda: self._index.catch_up())
+
+    def _read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        """What `work` finds in an index that has caught up, as far as a page can wait for that."""
+
+        def caught_up() -> Answer:
+            try:
+                self._index.catch_up_soon(BUDGET_SECONDS)
+            except sa.exc.OperationalError as error:
+                if is_broken(error):
+                    raise
+                logger.warning("The index of the history is not brought up to date: %s", reason(error))
+            with self._index.reading() as db:
+                return work(db)
+
+        return self._guarded(caught_up)
+
+    def _guarded(self, work: Callable[[], Answer]) -> Answer:
+        """What `work` returns; a broken index is made anew first."""
+        try:
+            return work()
+        except sa.exc.DatabaseError as error:
+            if not is_broken(error):
+                raise IndexUnavailable(reason(error)) from error
+            logger.warning("The index of the history is broken and made anew: %s", reason(error))
+            self._index.rebuild()
+        try:
+            return work()
+        except sa.exc.SQLAlchemyError as error:
+            raise IndexUnavailable(reason(error)) from error
+
+
+class Search:
+    """A query against one state of the index: how many runs match, and which they are in order."""
+
+    def __init__(self, db: sa.Connection, query: Query) -> None:
+        self._db = db
+        self._order = query.sort
+        self._setup_conditions = setup_conditions(query.filters)
+        self._time_conditions = time_conditions(query.filters)
+        self.matching = self._count(self._setup_conditions)
+        total = self._count([]) if self._setup_conditions or self._time_conditions else self.matching
+        self._rare = self.matching * RARE < total
+
+    def ids(self, offset: int, most: int) -> list[int]:
+        """The runs from the offset on."""
+        column = COLUMN[self._order.removeprefix("-")]
+        descending = self._order.startswith("-")
+        if column.field == "time":
+            return self._walk([], [_directed(runs.c.milliseconds, descending)], offset, most)
+        if column.field in NUMBERS:
+            groups = self._known_and_unknown(runs.c[column.field], descending)
+        else:
+            groups = self._by_value(setups.c[column.field], descending)
+        found: list[int] = []
+        for order, run_conditions, conditions in groups:
+            some = self._walk(run_conditions, order, offset, most - len(found), conditions)
+            found += some
+            if len(found) == most:
+                break
+            offset = 0 if some or not offset else max(0, offset - self._count(conditions, run_conditions))
+        return found
+
+    def _known_and_unknown(self, column: sa.Column, descending: bool) -> Iterator[tuple[list, list, list]]:
+        """The runs by a number; those that do not know it come last whichever way."""
+        newest = runs.c.milliseconds.desc()
+        yield [_directed(column, descending), newest], [column.is_not(None)], self._setup_conditions
+        yield [newest], [column.is_(None)], self._setup_conditions
+
+    def _by_value(self, column: sa.Column, descending: bool) -> Iterator[tuple[list, list, list]]:
+        """The runs by what many share: value by value, newest first in each; an empty one last."""
+        key = sa.func.lower(column) if isinstance(column.type, sa.Text) else column
+        values = [value for (value,) in self._db.execute(sa.select(key).where(*self._setup_conditions).distinct())]
+        known = sorted((value for value in values if value not in (None, "")), reverse=descending)
+        for value in [*known, *(value for value in values if value in (None, ""))]:
+            same = key.is_(None) if value is None else key == value
+            yield [runs.c.milliseconds.desc()], [], [*self._setup_conditions, same]
+
+    def _walk(self, run_conditions: list, order: list, offset: int, most: int, conditions: list | None = None) -> list:
+        """Ids in order. Where matches are rare, the index of setups or times finds them and they are sorted then."""
+        conditions = self._setup_conditions if conditions is None else conditions
+        query = sa.select(runs.c.id).where(*run_conditions, *self._time_conditions).offset(offset).limit(most)
+        rare = self._rare
+        if conditions:
+            if conditions is not self._setup_conditions:
+                rare = self._count(conditions) * RARE < self._count([])
+            wanted = sa.select(setups.c.id).where(*conditions)
+            # A sum is no column that has an index: what shall not be looked up by is written as one.
+            query = query.where((runs.c.setup if rare else runs.c.setup + 0).in_(wanted))
+        return list(self._db.scalars(query.order_by(*order)))
+
+    def _count(self, conditions: list, run_conditions: Iterable = ()) -> int:
+        """How many runs meet conditions on their setup and on themselves."""
+        run_conditions = [*run_conditions, *self._time_conditions]
+        if not run_conditions:
+            total = sa.select(sa.func.coalesce(sa.func.sum(setups.c.runs), 0)).where(*conditions)
+            return int(self._db.scalars(total).one())
+        query = sa.select(sa.func.count()).select_from(runs).where(*run_conditions)
+        if conditions:
+            query = query.where(runs.c.setup.in_(sa.select(setups.c.id).where(*conditions)))
+        return int(self._db.scalars(query).one())
+
+
+def _directed(column: sa.Column, descending: bool) -> sa.UnaryExpression:
+    return column.desc() if descending else column.asc()
+
+
+def setup_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
+    """What the filters ask of model, GPU and all else that runs share."""
+    if any("\0" in getattr(filters, name) for name in ("model", "gpu", "engine", "q")):
+        return [sa.false()]  # No row holds this character, and PostgreSQL refuses a question with it.
+    conditions: list[sa.ColumnElement[bool]] = [
+        setups.c[name] == getattr(filters, name)
+        for name in ("model", "gpu", "engine", "source", "kind")
+        if getattr(filters, name)
+    ]
+    if filters.fits:
+        conditions.append(setups.c.fits == (filters.fits == "yes"))
+    return conditions + [setups.c.words.contains(word, autoescape=True) for word in filters.q.lower().split()]
+
+
+def time_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
+    """Which days, in UTC, the filters ask for."""
+    day = 24 * 60 * 60 * 1000
+    conditions: list[sa.ColumnElement[bool]] = []
+    if filters.since:
+        conditions.append(runs.c.milliseconds >= milliseconds(filters.since + "T00:00:00.000Z"))
+    if filters.until:
+        conditions.append(runs.c.milliseconds < milliseconds(filters.until + "T00:00:00.000Z") + day)
+    return conditions
+
+
+def choices(db: sa.Connection) -> dict[str, list[Choice]]:
+    """Per selection the values that occur, by name."""
+    offered = {}
+    for name, label in (("model", "model"), ("gpu", "gpu_name"), ("engine", "engine_name"), ("source", "source")):
+        count = sa.func.sum(setups.c.runs)
+        query = (
+            sa.select(setups.c[name], sa.func.max(setups.c[label]), count)
+            .where(setups.c[name] != "")
+            .group_by(setups.c[name])
+            .having(count > 0)
+            .order_by(count.desc())
+            .limit(MAX_CHOICES)
+        )
+        found = [Choice(value, shown, int(number)) for value, shown, number in db.execute(query)]
+        offered[name] = sorted(found, key=lambda choice: choice.label.lower())
+    return offered
+
+
+def rows_of(db: sa.Connection, ids: Sequence[int]) -> Iterator[Row]:
+    """The rows of these runs, in their order."""
+    names = [name for name in Row._fields if name != "time"]
+    columns = [(runs if name in (*NUMBERS, "run_id") else setups).c[name] for name in names]
+    for since_1970, *values in _joined(db, ids, [runs.c.milliseconds, *columns]):
+        yield Row(**dict(zip(names, values, strict=True)), time=time_text(since_1970))
+
+
+def _joined(db: sa.Connection, ids: Sequence[int], columns: Sequence[sa.Column]) -> Iterator[Any]:
+    """These columns of these runs, in their order."""
+    join = sa.select(runs.c.id.label("run_number"), *columns).join_from(runs, setups, runs.c.setup == setups.c.id)
+    for start in range(0, len(ids), CHUNK):
+        some = ids[start : start + CHUNK]
+        found = {row[0]: row[1:] for row in db.execute(join.where(runs.c.id.in_(some)))}
+        yield from (found[one] for one in some if one in found)

@@ -1,0 +1,1 @@
+"""What users define themselves, and models read from a file, a paste or a hub."""

@@ -1,0 +1,1 @@
+"""What stands between a request and its view: who may ask, how much, and what is told of it."""

@@ -1,0 +1,161 @@
+"""Who may use the server: everybody, whom a reverse proxy has let in, or who knows the one password."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, current_app, redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import TooManyRequests, Unauthorized
+from werkzeug.security import check_password_hash
+
+from app.server.clients import client_address, household, is_trusted
+from app.server.rate_limit import Counter
+
+#: Shown to everybody: the login itself, and what load balancers ask.
+OPEN = {"login.form", "login.login", "health.live", "health.ready", "static"}
+#: Wrong passwords that one client may send in a minute.
+MOST_GUESSES = 5
+#: How long a login lasts.
+LIFETIME_SECONDS = 12 * 60 * 60
+#: Longest password that is looked at.
+MOST_CHARACTERS = 1000
+#: The key of the session.
+PROOF = "proof"
+
+
+class Sessions(SecureCookieSessionInterface):
+    """Cookies that are sent over TLS only where the login came over TLS."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure
+
+
+class Password:
+    """The one password. Wrong guesses are counted per client; too many of them are refused unseen."""
+
+    def __init__(self, password_hash: str, guesses: Counter) -> None:
+        self._hash = password_hash
+        self._guesses = guesses
+        # Checking the hash takes a twentieth of a second on purpose; a client of the API sends the password each time.
+        self._key = secrets.token_bytes(32)
+        self._known = b""
+
+    def proof(self, secret_key: str) -> str:
+        """What a session holds: another password or another key ends it."""
+        return hmac.new(secret_key.encode(), self._hash.encode(), hashlib.sha256).hexdigest()
+
+    def is_right(self, typed: str, client: str) -> bool:
+        """Whether the password is right, in a time that does not depend on how wrong it is. Raises TooManyRequests."""
+        typed = typed[: MOST_CHARACTERS + 1]
+        digest = hmac.digest(self._key, typed.encode("utf-8", "replace"), "sha256")
+        if self._known and hmac.compare_digest(self._known, digest):
+            return True
+        # Counted before it is checked, so that guesses sent at once do not slip through together.
+        if self._guesses.count(client) > MOST_GUESSES:
+            raise TooManyRequests(
+                f"Too many wrong passwords: {MOST_GUESSES} a minute are allowed.",
+                retry_after=self._guesses.seconds_left(),
+            )
+        if len(typed) > MOST_CHARACTERS or not check_password_hash(self._hash, typed):
+            return False
+        self._guesses.forget(client)
+        self._known = digest
+        return True
+
+
+def client() -> str:
+    """The address of who sends this request."""
+    return client_address(request, current_app.config["AUTH_PROXY_IPS"])
+
+
+def user() -> str:
+    """Who the trusted proxy says that it is; empty where there is none."""
+    name = current_app.config["AUTH_PROXY_HEADER"]
+    if not name or not is_trusted(request.remote_addr, current_app.config["AUTH_PROXY_IPS"]):
+        return ""
+    return request.headers.get(name, "").strip()[:200]
+
+
+def password() -> Password | None:
+    return current_app.extensions["password"]
+
+
+def is_in() -> bool:
+    """Whether this request may see more than the login. Raises TooManyRequests."""
+    one = password()
+    if one is None:
+        return bool(user()) or not current_app.config["AUTH_PROXY_HEADER"]
+    if user():
+        return True
+    proof = session.get(PROOF)
+    expected = one.proof(current_app.config["SECRET_KEY"])
+    if isinstance(proof, str) and hmac.compare_digest(proof.encode(), expected.encode()):
+        return True
+    sent = request.authorization
+    return sent is not None and sent.type == "basic" and one.is_right(sent.password or "", household(client()))
+
+
+def guard() -> Any:
+    """None for who is in; the login for a browser, 401 for anybody else."""
+    if request.endpoint in OPEN or is_in():
+        return None
+    if password() is None:
+        raise Unauthorized("Log in at the proxy in front of this server; it names nobody.")
+    accepts_pages = request.accept_mimetypes["text/html"] > request.accept_mimetypes["application/json"]
+    if accepts_pages and not request.path.startswith("/api/") and request.authorization is None:
+        target = request.full_path.rstrip("?") if request.method == "GET" else "/"
+        return redirect(url_for("login.form", next=target), 303)
+    raise Unauthorized(
+        "The password is needed: log in, or send it by HTTP basic authentication.",
+        www_authenticate=WWWAuthenticate("basic", {"realm": "LLM Scaling Calculator"}),
+    )
+
+
+def begin() -> None:
+    """Remember in the cookie that the password was right."""
+    one = password()
+    session.clear()
+    if one is not None:
+        session[PROOF] = one.proof(current_app.config["SECRET_KEY"])
+        session.permanent = True
+
+
+def safe_target(text: str) -> str:
+    """An address of this server to go on to; the calculator for any other."""
+    inside = text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable()
+    return text if inside and "\\" not in text else "/"
+
+
+def keep_private(response: Response) -> Response:
+    """No cache between keeps what only some may see."""
+    if current_app.config["AUTH_PASSWORD_HASH"] or current_app.config["AUTH_PROXY_HEADER"]:
+        response.headers.setdefault("Cache-Control", "private")
+    return response
+
+
+def init_app(app: Flask) -> None:
+    """Guard every page. The first of the functions before a request, so that nothing else is reached."""
+    hashed = app.config["AUTH_PASSWORD_HASH"]
+    guesses = Counter(Path(app.config["DATA_DIR"]), "password")
+    app.extensions["password"] = Password(hashed, guesses) if hashed else None
+    app.session_interface = Sessions()
+    app.config.update(
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        PERMANENT_SESSION_LIFETIME=LIFETIME_SECONDS,
+        SESSION_REFRESH_EACH_REQUEST=False,
+    )
+    app.before_request(guard)
+    app.after_request(keep_private)
+
+    @app.context_processor
+    def logged_in() -> dict[str, Callable[[], bool]]:
+        """For the button that ends the login."""
+        return {"has_login": lambda: password() is not None and PROOF in session}
