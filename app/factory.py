@@ -54,7 +54,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     )
     app.extensions["run_notes"] = RunNotes(app.extensions["run_log"])
     app.extensions["index"] = Index(app.extensions["run_log"], Path(app.config["DATA_DIR"]), app.config["DATABASE_URL"])
-    app.extensions["history"] = History(app.extensions["run_log"], app.extensions["index"])
+    app.extensions["history"] = History(app.extensions["run_log"], app.extensions["index"], app.extensions["run_notes"])
     for part in (request_log, bodies, assets, security, login, formatting, drawing, errors, own):
         part.init_app(app)
     pages = (
