@@ -91,12 +91,14 @@ def expert_choices(model: Model, group: int) -> list[int]:
 
 
 #: Frameworks that cut the layers into stages, and those that cut matrices.
-STAGING = ("megatron", "megatron-2021", "megatron-deepspeed", "oneflow")
+STAGING = ("megatron", "megatron-2021", "megatron-2022", "llama-3", "megatron-deepspeed", "oneflow")
 CUTTING = (*STAGING, "torchtitan")
 
 
 def shardings(framework: str, trains_weights: bool) -> list[str]:
     """What the framework shards by."""
+    if framework == "llama-3":
+        return ["fsdp-grad-op"]
     if framework in STAGING:
         return ["zero1"]
     if framework == "deepspeed":
