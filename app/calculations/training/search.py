@@ -29,7 +29,7 @@ MOST = 3000
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 RECOMPUTE = ("none", "selective", "full")
 #: Frameworks whose selective recomputation repeats attention, of which fused kernels keep nothing: it saves nothing.
-NOTHING_SELECTIVE = ("megatron",)
+NOTHING_SELECTIVE = ("megatron", "llama-3")
 #: Most chunks of an interleaved schedule that are tried.
 MOST_CHUNKS = 8
 #: Experts per GPU group that are tried, largest first.
