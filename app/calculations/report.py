@@ -203,7 +203,7 @@ def memory_terms(best: LayoutEstimate) -> list[dict[str, Any]]:
     widest = "widest block of a step" if plan.activations <= blocks else "logits of the sampler"
     terms.append(("activations", widest, plan.activations))
     if scenario.runtime_gib is None:
-        terms += [("runtime", *term) for term in runtime_terms(scenario.engine, layout.num_gpus).items()]
+        terms += [("runtime", *term) for term in runtime_terms(scenario.engine, scenario.gpu, layout.num_gpus).items()]
     else:
         terms.append(("runtime", "set by hand", plan.runtime))
     return [{"part": part, "detail": detail, "bytes": round(size)} for part, detail, size in terms if size]
