@@ -21,7 +21,8 @@ SAMPLE = Path(__file__).parent / "data" / "serving-sample.csv"
 DRAFTED = {
     "id": "drafted", "source": "inferencex", "source_date": "2026-02", "model": "deepseek-ai/DeepSeek-R1",
     "gpu": "b200", "num_gpus": "8", "tp": "8", "engine": "trtllm", "engine_version": "1.2.0rc6.post3",
-    "weight_precision": "fp8", "input_tokens": "1024", "output_tokens": "1024", "concurrency": "16", "value": "1", "notes": "",
+    "weight_precision": "fp8", "input_tokens": "1024", "output_tokens": "1024", "concurrency": "16", "value": "1",
+    "notes": "",
 }  # fmt: skip
 
 
