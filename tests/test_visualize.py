@@ -352,6 +352,16 @@ def test_training_and_plans_are_compared_by_their_own_numbers() -> None:
     assert "Peak factor" in {line.label for line in input_lines(planned)}
 
 
+def test_what_a_kind_of_run_has_no_place_for_is_a_dash_and_what_is_not_known_says_so(estimates: dict[str, Run]) -> None:
+    both = compared([estimates["small"], train_run({"gpu": "t4", "num_gpus": 1, "precision": "fp16"}, source="cli")])
+    results = {(line.label, line.unit): line.cells for line in result_lines(both)}
+    assert results["TTFT", "ms"][1] == results["MFU", ""][0] == "–"
+    assert results["Training run", "USD"] == ["–", "unknown"], "a GPU without a price"
+    inputs = {line.label: line.cells for line in input_lines(both)}
+    assert inputs["Output"][1] == inputs["Optimizer"][0] == "–"
+    assert inputs["Number of GPUs"] == ["automatic", "1"]
+
+
 # CSV
 
 

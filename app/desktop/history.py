@@ -16,18 +16,17 @@ from app.history.query import MAX_COMPARED, Filters, Query
 from app.history.rows import COLUMN, DEFAULT_SORT, Row
 from app.history.run_log import Run
 from app.history.table import History, Page
-from app.pages.listing import NOTHING
 
 #: Rows that the list holds at once; the search finds older runs.
 MOST_ROWS = 500
 
 
 def _fits(row: Row) -> str:
-    return NOTHING if row.fits is None else "yes" if row.fits else "no"
+    return formatting.NOTHING if row.fits is None else "yes" if row.fits else "no"
 
 
 def _written(value: float | None, write: Callable[[float | None], str]) -> str:
-    return NOTHING if value is None else write(value)
+    return formatting.NOTHING if value is None else write(value)
 
 
 #: Columns of app.history.rows that are shown: name -> (width in points, how a row's cell is written).

@@ -13,7 +13,6 @@ from app.glossary.serving import RESULT_KEYS
 from app.history.run_log import Run
 from app.pages import result as page
 from app.pages import result_tabs
-from app.pages.listing import NOTHING
 from app.runs import estimate_run
 from app.scenarios import ALL_INPUTS
 
@@ -57,7 +56,7 @@ def layouts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str]
         "tpot_ms": found["tpot_ms"]["value"],
     }
     for one in (chosen, *found["layout"]["alternatives"]):
-        speed, remark = (NOTHING, NOTHING), "does not fit"
+        speed, remark = (formatting.NOTHING, formatting.NOTHING), "does not fit"
         if one["fits"]:
             speed = formatting.rate(one["output_tokens_per_s"]), formatting.milliseconds(one["tpot_ms"])
             remark = "chosen" if one is chosen else ""

@@ -19,10 +19,19 @@ from app.history.run_log import Run
 #: What an input says that was left to the calculator.
 AUTOMATIC = "automatic"
 
-#: Inputs of all tasks; one that several have is named as the first names it.
+#: Kind of run -> what it may be given.
+_ASKED: dict[str, dict[str, Input]] = {
+    kind: {name: one for declared in scenarios for name, one in inputs_of(declared).items()}
+    for kind, scenarios in {
+        "estimate": (ServingInputs, CustomArchitecture, CustomAccelerator),
+        "train": (TrainingInputs, CustomArchitecture, CustomAccelerator),
+        "plan": (PlanningInputs,),
+    }.items()
+}
+#: All of them; one that several kinds have is named as the first names it.
 _INPUTS: dict[str, Input] = {}
-for _declared in (ServingInputs, CustomArchitecture, CustomAccelerator, TrainingInputs, PlanningInputs):
-    _INPUTS |= {name: one for name, one in inputs_of(_declared).items() if name not in _INPUTS}
+for _asked in _ASKED.values():
+    _INPUTS |= {name: one for name, one in _asked.items() if name not in _INPUTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +77,17 @@ def input_lines(runs: Sequence[Compared]) -> list[Line]:
         Line(
             _INPUTS[name].label if name in _INPUTS else name[:60],
             _INPUTS[name].unit if name in _INPUTS else "",
-            [input_text(one.run.inputs.get(name)) for one in runs],
+            [given_text(one.run, name) for one in runs],
         )
         for name in names
     ]
+
+
+def given_text(run: Run, name: str) -> str:
+    """What a run was given, or whether it is asked for that at all."""
+    if name not in run.inputs and name not in _ASKED.get(run.kind, _INPUTS):
+        return formatting.NOTHING
+    return input_text(run.inputs.get(name))
 
 
 def input_text(value: Any) -> str:
@@ -87,22 +103,31 @@ def input_text(value: Any) -> str:
 
 def fits_text(results: dict[str, Any]) -> str:
     fits = results.get("fits")
-    return "yes" if fits is True else "no" if fits is False else formatting.UNKNOWN
+    return "yes" if fits is True else "no" if fits is False else formatting.NOTHING
 
 
 def strategy(results: dict[str, Any]) -> str:
     """How the model is cut, in words where the results have them."""
     layout = part(results, "layout")
     ways = layout_text(*(number(layout, way) for way in ("tp", "pp", "dp", "ep")))
-    return text(results, "strategy") or text(layout, "strategy") or ways or formatting.UNKNOWN
+    return text(results, "strategy") or text(layout, "strategy") or ways or formatting.NOTHING
 
 
 def gpus(results: dict[str, Any]) -> str:
-    return formatting.integer(number_at(results, "layout", "num_gpus") or number(results, "num_gpus"))
+    count = number_at(results, "layout", "num_gpus") or number(results, "num_gpus")
+    return formatting.integer(count) if count else formatting.NOTHING
 
 
 def value(show: Callable[[float | None], str], *path: str) -> Callable[[dict[str, Any]], str]:
-    return lambda results: show(number_at(results, *path))
+    """How to read a number at the end of a path, which a run of another kind has no place for."""
+    *parents, name = path
+
+    def read(results: dict[str, Any]) -> str:
+        for one in parents:
+            results = part(results, one)
+        return show(number(results, name)) if name in results else formatting.NOTHING
+
+    return read
 
 
 def memory(name: str) -> Callable[[dict[str, Any]], str]:
@@ -150,4 +175,4 @@ def answer(run: Run) -> dict[str, Any]:
 def result_lines(runs: Sequence[Compared]) -> list[Line]:
     """What came out, as far as any of the runs says it."""
     lines = [Line(label, unit, [read(answer(one.run)) for one in runs]) for label, unit, read in RESULTS]
-    return [line for line in lines if set(line.cells) != {formatting.UNKNOWN}]
+    return [line for line in lines if set(line.cells) != {formatting.NOTHING}]
