@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from flask import Flask
 
 UNKNOWN = "unknown"
+#: Stands where there is nothing to be known, such as the time per token of a training run.
+NOTHING = "\N{EN DASH}"
 
 BINARY = (("B", 1.0), ("KiB", 2.0**10), ("MiB", 2.0**20), ("GiB", 2.0**30), ("TiB", 2.0**40))
 DECIMAL = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))

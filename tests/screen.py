@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 #: What X11's XWDFile.h calls header_size, pixmap_width, pixmap_height, bytes_per_line and ncolors.
 HEADER_SIZE, WIDTH, HEIGHT, BYTES_PER_LINE, COLOURS = 0, 4, 5, 12, 19
 COLOUR_BYTES = 12
@@ -28,8 +30,9 @@ class Picture:
 
     def count(self, colour: str) -> int:
         """How many pixels have exactly this colour, as #rrggbb."""
-        wanted = bytes.fromhex(colour.removeprefix("#"))
-        return sum(row[at : at + 3] == wanted for row in self.rows for at in range(0, len(row), 3) if wanted in row)
+        wanted = np.frombuffer(bytes.fromhex(colour.removeprefix("#")), np.uint8)
+        pixels = np.frombuffer(b"".join(self.rows), np.uint8).reshape(-1, 3)
+        return int((pixels == wanted).all(axis=1).sum())
 
     def png(self) -> bytes:
         def chunk(name: bytes, data: bytes) -> bytes:

@@ -12,13 +12,14 @@ from bs4 import BeautifulSoup, Tag
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app import formatting
 from app.charts.history import memory_figure, throughput_figure, user_rate_figure
 from app.factory import create_app
 from app.history.comparison import compared, input_lines, result_lines
 from app.history.query import MAX_COMPARED
 from app.history.rows import COLUMNS
 from app.history.run_log import WEB_FILE, Run, RunLog
-from app.runs import estimate_run
+from app.runs import estimate_run, plan_run, train_run
 
 SCENARIOS = {
     "small": {"model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "h100-sxm"},
@@ -333,6 +334,32 @@ def test_the_lines_of_the_comparison(estimates: dict[str, Run]) -> None:
     results = {(line.label, line.unit): line.cells for line in result_lines(both)}
     assert results["Fits", ""] == ["yes", "yes"]
     assert "unknown" not in results["TTFT", "ms"]
+    assert ("MFU", "") not in results
+
+
+def test_training_and_plans_are_compared_by_their_own_numbers() -> None:
+    trained = [train_run({"num_gpus": count}, source="cli") for count in (8, 16)]
+    results = {(line.label, line.unit): line.cells for line in result_lines(compared(trained))}
+    assert results["MFU", ""] == [formatting.percent(run.results["mfu"]["value"]) for run in trained]
+    assert results["GPUs", ""] == ["8", "16"]
+    assert ("TTFT", "ms") not in results
+    planned = compared([plan_run({"gpu": "l40s", "concurrency": users}, source="cli") for users in (50, 500)])
+    results = {(line.label, line.unit): line.cells for line in result_lines(planned)}
+    best = [one.run.results["plans"][0] for one in planned]
+    assert results["Cost", "per hour"] == [formatting.usd(one["usd_per_hour"]["value"]) for one in best]
+    assert results["GPUs", ""] == [str(one["num_gpus"]) for one in best]
+    assert planned[0].title == "Plan for meta-llama/Llama-3.1-8B-Instruct"
+    assert "Peak factor" in {line.label for line in input_lines(planned)}
+
+
+def test_what_a_kind_of_run_has_no_place_for_is_a_dash_and_what_is_not_known_says_so(estimates: dict[str, Run]) -> None:
+    both = compared([estimates["small"], train_run({"gpu": "t4", "num_gpus": 1, "precision": "fp16"}, source="cli")])
+    results = {(line.label, line.unit): line.cells for line in result_lines(both)}
+    assert results["TTFT", "ms"][1] == results["MFU", ""][0] == "–"
+    assert results["Training run", "USD"] == ["–", "unknown"], "a GPU without a price"
+    inputs = {line.label: line.cells for line in input_lines(both)}
+    assert inputs["Output"][1] == inputs["Optimizer"][0] == "–"
+    assert inputs["Number of GPUs"] == ["automatic", "1"]
 
 
 # CSV

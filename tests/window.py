@@ -65,12 +65,23 @@ class Driver:
     def calculate(self, **texts: Any) -> Run:
         """Answer inputs, press the button, and wait for the run."""
         self.type(**texts)
-        before = self.window.result.run
-        self.window.button.invoke()
+        before = self.run
+        self.window.questions.button.invoke()
         self.until(self.is_idle)
-        run = self.window.result.run
+        run = self.run
         assert run is not None and run is not before, self.status
         return run
+
+    @property
+    def run(self) -> Run | None:
+        """The one whose answer is shown."""
+        return self.window.answer.run if self.window.answer else None
+
+    def turn_to(self, task: str) -> None:
+        """Choose a task by its tab, as a click does."""
+        questions = self.window.questions
+        questions.tabs.select(questions.frames[task])
+        self.settle()
 
     @property
     def status(self) -> str:

@@ -17,7 +17,6 @@ DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs" / "accuracy.md
 BEGIN = "<!-- Made by python -m app accuracy: begin -->"
 END = "<!-- Made by python -m app accuracy: end -->"
 FIGURES = ("rows", "median", "P90", "bias", "predicted", "in range")
-NOTHING = "\N{EN DASH}"
 
 
 def updated(text: str, data: Accuracy | None) -> str:
@@ -58,7 +57,7 @@ def headline(data: Accuracy) -> Iterator[str]:
             share(row.ours.mean_of_source_medians),
             str(row.ours.sources),
             share(row.roofline.mean_of_source_medians),
-            f"{share(other.error)} on {share(other.coverage)} of rows ({other.tool})" if other else NOTHING,
+            f"{share(other.error)} on {share(other.coverage)} of rows ({other.tool})" if other else formatting.NOTHING,
             *cells(row.ours.pooled),
         )
 
@@ -68,7 +67,8 @@ def nearness(data: Accuracy) -> Iterator[str]:
     yield from heads("measured", *(word for tag in TAGS for word in (tag, "rows")))
     for label, found in page.tag_rows(data):
         shown = (
-            (share(one.median), formatting.integer(one.rows)) if one is not None else (NOTHING, "0") for one in found
+            (share(one.median), formatting.integer(one.rows)) if one is not None else (formatting.NOTHING, "0")
+            for one in found
         )
         yield line(label, *(cell for pair in shown for cell in pair))
 
@@ -129,14 +129,14 @@ def cells(found: Figures) -> Sequence[str]:
         formatting.integer(found.rows),
         share(found.median),
         share(found.p90),
-        NOTHING if found.bias is None else page.signed_percent(found.bias),
+        formatting.NOTHING if found.bias is None else page.signed_percent(found.bias),
         share(found.coverage),
         share(found.within_range),
     )
 
 
 def share(value: float | None) -> str:
-    return NOTHING if value is None else formatting.percent(value)
+    return formatting.NOTHING if value is None else formatting.percent(value)
 
 
 def line(*cells: str) -> str:

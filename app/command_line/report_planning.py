@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app import formatting
@@ -16,8 +16,7 @@ def planning(run: Run) -> Iterator[str]:
     """The verdict, the best plan, the ranked plans; where none meets the goals what excludes them and what would do."""
     found = run.results
     yield found["verdict"]
-    searched = found["searched"]
-    yield f"{searched['replicas']:,} kinds of replica at {searched['points']:,} loads were weighed."
+    yield searched(found["searched"])
     if found["plans"]:
         yield ""
         yield from pairs(best(found["plans"][0]))
@@ -26,15 +25,29 @@ def planning(run: Run) -> Iterator[str]:
     if found.get("break_even"):
         yield ""
         yield comparison(found["break_even"])
-    for one in found["excluded"]:
-        yield f"{one['replicas']:,} of {one['of']:,}: {one['reason']} ({one['goal']})."
+    yield from exclusions(found["excluded"])
     if found["closest"]:
         yield ""
         yield "Nearest to the goals:"
         yield from table(HEADS, map(row, found["closest"]))
-    for one in found["relaxations"]:
+    yield from relaxations(found["relaxations"])
+
+
+def searched(found: Mapping[str, Any]) -> str:
+    return f"{found['replicas']:,} kinds of replica at {found['points']:,} loads were weighed."
+
+
+def exclusions(rows: Sequence[Mapping[str, Any]], goal: Callable[[str], str] = str) -> Iterator[str]:
+    """What rules replicas out. `goal` is what a goal is called."""
+    for one in rows:
+        yield f"{one['replicas']:,} of {one['of']:,}: {one['reason']} ({goal(one['goal'])})."
+
+
+def relaxations(rows: Sequence[Mapping[str, Any]], goal: Callable[[str], str] = str) -> Iterator[str]:
+    """The cheapest plan without one goal."""
+    for one in rows:
         plan = one["plan"]
-        yield f"Without {one['goal']}: {plan['summary']}, {money(plan)} an hour."
+        yield f"Without {goal(one['goal'])}: {plan['summary']}, {money(plan)} an hour."
 
 
 def best(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

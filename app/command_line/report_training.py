@@ -10,6 +10,7 @@ from app.command_line.report import pairs, quantity, table, wrapped
 from app.history.run_log import Run
 
 DEGREES = ("tp", "pp", "vpp", "cp", "ep", "dp")
+LAYOUT_HEADS = ("Layout", "GiB", "tokens/s/GPU", "")
 #: Terms of a step below this share of it are not shown.
 LEAST_SHARE = 0.002
 
@@ -30,17 +31,21 @@ def training(run: Run) -> Iterator[str]:
     yield from pairs(whole_run(found["run"]))
     if len(found["layouts"]) > 1:
         yield ""
-        yield from table(("Layout", "GiB", "tokens/s/GPU", ""), layouts(found["layouts"]))
-    changes = [
-        f"{one['change']}: {one['peak_memory_gb']:.1f} GiB, {formatting.rate(one['tokens_per_s_per_gpu'])} tokens/s/GPU"
-        for one in found["remedies"]
-    ]
-    for title, texts in (("Would fit", changes), ("Warnings", found["warnings"])):
+        yield from table(LAYOUT_HEADS, layouts(found["layouts"]))
+    for title, texts in (("Would fit", remedies(found["remedies"])), ("Warnings", found["warnings"])):
         if texts:
             yield ""
             yield f"{title}:"
             for text in texts:
                 yield from wrapped(text, "  - ", "    ")
+
+
+def remedies(changes: list[Mapping[str, Any]]) -> list[str]:
+    """Each change that alone would make it fit, with what comes of it."""
+    return [
+        f"{one['change']}: {one['peak_memory_gb']:.1f} GiB, {formatting.rate(one['tokens_per_s_per_gpu'])} tokens/s/GPU"
+        for one in changes
+    ]
 
 
 def layout_text(layout: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The left half of the window: every declared input in three blocks, with its unit, help and message."""
+"""Every declared input of a task in blocks, with its unit, help and message."""
 
 from __future__ import annotations
 
@@ -9,30 +9,16 @@ from typing import Any
 
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input
-from app.calculations.scenario import CUSTOM, GROUPS
+from app.calculations.scenario import CUSTOM
 from app.desktop.scroll import Scrolled
+from app.desktop.task import Task
 from app.desktop.theme import Theme
 from app.pages.forms import CUSTOM_GROUPS, options, sentence, text_of
-from app.scenarios import ALL_INPUTS
 
-#: Block -> its groups of inputs. The last takes every group that no other names.
-BLOCKS = {
-    "Model": ("model", "custom_model", "precision"),
-    "Workload": ("workload",),
-    "Hardware": ("hardware", "custom_gpu", "layout"),
-}
 FOLDED, UNFOLDED = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}", "\N{BLACK DOWN-POINTING SMALL TRIANGLE}"
 
 #: Called with what is to be said of the input that has the focus.
 Say = Callable[[str], None]
-
-
-def groups_of(block: str) -> list[str]:
-    """The groups of a block in the order in which they are shown."""
-    if block != list(BLOCKS)[-1]:
-        return list(BLOCKS[block])
-    named = {group for groups in BLOCKS.values() for group in groups}
-    return [*BLOCKS[block], *(group for group in GROUPS if group not in named)]
 
 
 class Field:
@@ -123,8 +109,10 @@ class Field:
 class Section:
     """The inputs of one group: always shown, folded away behind a button, or shown where something is custom."""
 
-    def __init__(self, parent: ttk.Frame, group: str, theme: Theme, say: Say, changed: Callable[[], None]) -> None:
-        heading, self.folds = GROUPS[group]
+    def __init__(
+        self, parent: ttk.Frame, task: Task, group: str, theme: Theme, say: Say, changed: Callable[[], None]
+    ) -> None:
+        heading, self.folds = task.groups[group]
         self.owner = CUSTOM_GROUPS.get(group)
         self.heading = heading
         self.frame = ttk.Frame(parent)
@@ -132,7 +120,7 @@ class Section:
         self.body = ttk.Frame(self.frame, padding=(0, 0, 0, theme.px(3)))
         for column, width in enumerate((116, 84, 66)):
             self.body.columnconfigure(column, minsize=theme.px(width), weight=int(column == 1))
-        declared = [one for one in ALL_INPUTS.values() if one.group == group]
+        declared = [one for one in task.inputs.values() if one.group == group]
         self.fields = {one.name: Field(self.body, one, 2 * i, say, changed) for i, one in enumerate(declared)}
         self.frame.columnconfigure(0, weight=1)
         if self.folds:
@@ -170,20 +158,20 @@ class Section:
 
 
 class Form(Scrolled):
-    """All inputs. `raw` is what was typed; `show` puts mistakes beside what they are about."""
+    """All inputs of a task. `raw` is what was typed; `show` puts mistakes beside what they are about."""
 
-    def __init__(self, parent: tk.Misc, theme: Theme, say: Say) -> None:
+    def __init__(self, parent: tk.Misc, task: Task, theme: Theme, say: Say) -> None:
         super().__init__(parent, theme)
-        self.say = say
+        self.task, self.say = task, say
         self.sections: dict[str, Section] = {}
         self.fields: dict[str, Field] = {}
-        for number, block in enumerate(BLOCKS):
+        for number, block in enumerate(task.blocks):
             frame = ttk.Frame(self.inside, padding=(theme.px(9), theme.px(6)))
             frame.grid(row=number, column=0, sticky="ew")
             frame.columnconfigure(0, weight=1)
             ttk.Label(frame, text=block, style="Heading.TLabel").grid(row=0, column=0, sticky="w")
-            for row, group in enumerate(groups_of(block), start=1):
-                section = Section(frame, group, theme, say, self.changed)
+            for row, group in enumerate(task.groups_of(block), start=1):
+                section = Section(frame, task, group, theme, say, self.changed)
                 section.frame.grid(row=row, column=0, sticky="ew")
                 self.sections[group] = section
                 self.fields |= section.fields
@@ -193,7 +181,7 @@ class Form(Scrolled):
 
     def changed(self) -> None:
         """Offer the parts described by hand only where they count."""
-        if len(self.sections) < len(GROUPS):
+        if len(self.sections) < len(self.task.groups):
             return  # Still being made.
         for section in self.sections.values():
             section.title()
@@ -230,7 +218,7 @@ class Form(Scrolled):
         beside = [error for error in errors if error.field in self.fields]
         for error in beside:
             self.fields[error.field].show(sentence(error))
-            self.sections[ALL_INPUTS[error.field].group].unfold(True)
+            self.sections[self.task.inputs[error.field].group].unfold(True)
         if errors:
             self.say(sentence(errors[0]))
         if beside:

@@ -16,24 +16,24 @@ from app.history.query import MAX_COMPARED, Filters, Query
 from app.history.rows import COLUMN, DEFAULT_SORT, Row
 from app.history.run_log import Run
 from app.history.table import History, Page
-from app.pages.listing import NOTHING
 
 #: Rows that the list holds at once; the search finds older runs.
 MOST_ROWS = 500
 
 
 def _fits(row: Row) -> str:
-    return NOTHING if row.fits is None else "yes" if row.fits else "no"
+    return formatting.NOTHING if row.fits is None else "yes" if row.fits else "no"
 
 
 def _written(value: float | None, write: Callable[[float | None], str]) -> str:
-    return NOTHING if value is None else write(value)
+    return formatting.NOTHING if value is None else write(value)
 
 
 #: Columns of app.history.rows that are shown: name -> (width in points, how a row's cell is written).
 CELLS: dict[str, tuple[int, Callable[[Row], str]]] = {
     "time": (104, lambda row: row.time[:16].replace("T", " ")),
     "source": (48, lambda row: row.source),
+    "kind": (52, lambda row: row.kind),
     "model": (170, lambda row: row.model),
     "gpu": (104, lambda row: row.gpu_name),
     "gpus": (36, lambda row: _written(row.num_gpus, formatting.integer)),
@@ -122,12 +122,14 @@ class HistoryList(ttk.Frame):
         self.say(f"The log of runs cannot be read: {getattr(error, 'strerror', None) or error}.")
 
     def show(self, page: Page) -> None:
-        chosen = self.tree.selection()
+        chosen, at = self.tree.selection(), self.tree.focus()
         self.tree.delete(*self.tree.get_children())
         for row in page.rows:
             if not self.tree.exists(row.run_id):  # Two lines of the log may carry the same id.
                 self.tree.insert("", "end", iid=row.run_id, values=[write(row) for _, write in CELLS.values()])
         self.tree.selection_set([run_id for run_id in chosen if self.tree.exists(run_id)])
+        rows = self.tree.get_children()
+        self.tree.focus(at if at in rows else "".join(rows[:1]))  # Arrow keys need a row to begin from.
         shown = f"{page.matching:,} of {page.total:,} runs" if page.total else "No runs yet."
         if page.matching > len(page.rows):
             shown += f", the first {len(page.rows):,} are shown"

@@ -1,15 +1,15 @@
-"""The memory of the most loaded GPU as a bar against what the engine may use."""
+"""The memory of the most loaded GPU as a bar against what may be used of it."""
 
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Mapping
+from collections.abc import Sequence
 from tkinter import font
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from app import formatting
-from app.charts.estimate import MEMORY_PARTS
 from app.desktop.theme import Theme
+from app.pages.result import MemoryRow
 
 
 class Part(NamedTuple):
@@ -21,8 +21,13 @@ class Part(NamedTuple):
     end: float
 
 
-def parts(memory: Mapping[str, float]) -> list[Part]:
-    """What the GPU holds, then what is free for the engine, then what is not for it."""
+def limits(rows: Sequence[MemoryRow]) -> list[float]:
+    """Bytes that may be used, and those that the GPU has."""
+    return [row.size_bytes for row in rows if row.kind == "limit"]
+
+
+def parts(rows: Sequence[MemoryRow]) -> list[Part]:
+    """What the GPU holds, then what is free, then what may not be used."""
     found: list[Part] = []
     at = 0.0
 
@@ -32,10 +37,12 @@ def parts(memory: Mapping[str, float]) -> list[Part]:
             found.append(Part(name, colour, at, at + size))
             at += size
 
-    for key, name, shade in MEMORY_PARTS:
-        put(name, f"chart-{shade}", memory[key])
-    put("Free", "chart-free", memory["capacity"] - at)
-    put("Reserved", "chart-reserved", memory["device"] - at)
+    for row in rows:
+        if row.kind == "part":
+            put(row.name, f"chart-{row.shade}", row.size_bytes)
+    capacity, device = limits(rows)
+    put("Free", "chart-free", capacity - at)
+    put("Reserved", "chart-reserved", device - at)
     return found
 
 
@@ -45,12 +52,12 @@ class MemoryBar(tk.Canvas):
     def __init__(self, parent: tk.Misc, theme: Theme) -> None:
         super().__init__(parent, height=theme.px(74), highlightthickness=0, borderwidth=0, takefocus=False)
         self.theme = theme
-        self.memory: Mapping[str, float] | None = None
+        self.rows: Sequence[MemoryRow] = ()
         self.bind("<Configure>", lambda _: self.draw())
         theme.root.bind("<<Theme>>", lambda _: self.draw(), add="+")
 
-    def show(self, results: Mapping[str, Any]) -> None:
-        self.memory = results["memory_bytes_per_gpu"]
+    def show(self, rows: Sequence[MemoryRow]) -> None:
+        self.rows = rows
         self.draw()
 
     def draw(self) -> None:
@@ -58,13 +65,13 @@ class MemoryBar(tk.Canvas):
         colours, px = self.theme.palette, self.theme.px
         self.delete("all")
         self.configure(background=colours["page"])
-        if not self.memory:
+        if not self.rows:
             return
         margin, line_height = px(2), font.nametofont("Small", self).metrics("linespace")
         top = line_height + px(4)
         bottom = top + px(24)
-        found = parts(self.memory)
-        capacity = self.memory["capacity"]
+        found = parts(self.rows)
+        capacity, _ = limits(self.rows)
         scale = (self.winfo_width() - 2 * margin) / max(found[-1].end, capacity)
         for part in found:
             left, right = margin + part.start * scale, margin + part.end * scale

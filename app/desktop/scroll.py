@@ -43,7 +43,8 @@ class Scrolled(ttk.Frame):
         for widget in (self.canvas, *descendants(self.inside)):
             # Before the widget's own class: a wheel over a closed list would change what is chosen.
             widget.bindtags((self.wheel_tag, *widget.bindtags()))
-            widget.bind("<FocusIn>", self._reveal, add="+")
+            if str(widget["takefocus"]) not in ("", "0"):  # Else the binding would make it a stop of Tab.
+                widget.bind("<FocusIn>", self._reveal, add="+")
 
     def _turn(self, steps: int) -> str:
         if self.inside.winfo_height() > self.canvas.winfo_height():
@@ -51,9 +52,14 @@ class Scrolled(ttk.Frame):
         return "break"
 
     def _reveal(self, event: Any) -> None:
-        widget, whole = event.widget, max(1, self.inside.winfo_height())
-        top = widget.winfo_rooty() - self.inside.winfo_rooty()
-        bottom, margin = top + widget.winfo_height(), self.theme.px(30)
+        self.reveal(event.widget, 0, event.widget.winfo_height())
+
+    def reveal(self, widget: tk.Misc, start: int, end: int) -> None:
+        """Bring a part of a widget's height into sight; the top of it where it is higher than what can be seen."""
+        whole, margin = max(1, self.inside.winfo_height()), self.theme.px(30)
+        at = widget.winfo_rooty() - self.inside.winfo_rooty()
+        top = at + start
+        bottom = min(at + end, top + self.canvas.winfo_height() - 2 * margin)
         above = self.canvas.canvasy(0)
         if top - margin < above:
             self.canvas.yview_moveto(max(0, top - margin) / whole)

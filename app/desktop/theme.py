@@ -15,13 +15,17 @@ LIGHT: Mapping[str, str] = MappingProxyType({
     "accent": "#2f49c9", "accent-soft": "#e9ecfb", "page": "#f5f6f8", "surface": "#ffffff", "line": "#dcdfe6",
     "text": "#1a1f2b", "quiet": "#565f70", "good": "#12693a", "warn": "#7c4f00", "bad": "#a81c1c",
     "chart-line": "#a81c1c", "chart-part-1": "#2f49c9", "chart-part-2": "#1b9aaa", "chart-part-3": "#e0931a",
-    "chart-part-4": "#8a5fbf", "chart-free": "#e4efe8", "chart-reserved": "#eceef2",
+    "chart-part-4": "#8a5fbf", "chart-part-5": "#c2486b", "chart-part-6": "#5d8a3a", "chart-part-7": "#7d8699",
+    "chart-part-8": "#5fb3e6", "chart-part-9": "#a0522d", "chart-part-10": "#b9a13a", "chart-rest": "#b9c1d3",
+    "chart-free": "#e4efe8", "chart-reserved": "#eceef2",
 })  # fmt: skip
 DARK: Mapping[str, str] = MappingProxyType({
     "accent": "#93a5ff", "accent-soft": "#20274a", "page": "#0e1117", "surface": "#161b24", "line": "#2b3240",
     "text": "#e6e9f0", "quiet": "#a0a9ba", "good": "#6fd69a", "warn": "#f1c15c", "bad": "#ff9a94",
     "chart-line": "#ff8a83", "chart-part-1": "#7c91ff", "chart-part-2": "#3dbdcc", "chart-part-3": "#eeb04e",
-    "chart-part-4": "#b48ce6", "chart-free": "#1f3328", "chart-reserved": "#232935",
+    "chart-part-4": "#b48ce6", "chart-part-5": "#e67d9b", "chart-part-6": "#8fbf68", "chart-part-7": "#8f98ab",
+    "chart-part-8": "#8ad0ff", "chart-part-9": "#d08a63", "chart-part-10": "#d9c65c", "chart-rest": "#434c5f",
+    "chart-free": "#1f3328", "chart-reserved": "#232935",
 })  # fmt: skip
 
 #: Named font -> its size and weight beside that of plain text.
@@ -115,10 +119,11 @@ class Theme:
             wrong = f"Wrong.{entry}"
             style.configure(wrong, bordercolor=colours["bad"], lightcolor=colours["bad"], darkcolor=colours["bad"])
         style.map("TCheckbutton", background=[("active", page)])
-        style.configure("TScrollbar", arrowsize=self.px(9))
+        style.configure("TScrollbar", arrowsize=self.px(9), background=line)
+        style.map("TScrollbar", background=[("disabled", page)], arrowcolor=[("disabled", line)])
         style.configure("TCheckbutton", indicatorsize=self.px(9), indicatorbackground=surface, indicatorforeground=text)
         style.configure("TNotebook", borderwidth=0)
-        style.configure("TNotebook.Tab", padding=(self.px(9), self.px(3)), background=page, foreground=quiet)
+        style.configure("TNotebook.Tab", padding=(self.px(6), self.px(3)), background=page, foreground=quiet)
         style.map("TNotebook.Tab", background=[("selected", surface)], foreground=[("selected", text)],
                   lightcolor=[("selected", surface), ("!selected", page)], bordercolor=[("", line)])  # fmt: skip
         rows = font.nametofont("TkDefaultFont", self.root).metrics("linespace")

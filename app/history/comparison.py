@@ -9,17 +9,29 @@ from string import ascii_uppercase
 from typing import Any
 
 from app import formatting
-from app.calculations.inputs import inputs_of
+from app.calculations.inputs import Input, inputs_of
+from app.calculations.planning.inputs import PlanningInputs
 from app.calculations.scenario import CustomAccelerator, CustomArchitecture, ServingInputs
 from app.calculations.training.inputs import TrainingInputs
-from app.history.rows import Row, number, part, text
+from app.history.rows import Row, layout_text, number, number_at, part, text
 from app.history.run_log import Run
 
 #: What an input says that was left to the calculator.
 AUTOMATIC = "automatic"
 
-_SERVING = {**inputs_of(ServingInputs), **inputs_of(CustomArchitecture), **inputs_of(CustomAccelerator)}
-_INPUTS = _SERVING | {name: one for name, one in inputs_of(TrainingInputs).items() if name not in _SERVING}
+#: Kind of run -> what it may be given.
+_ASKED: dict[str, dict[str, Input]] = {
+    kind: {name: one for declared in scenarios for name, one in inputs_of(declared).items()}
+    for kind, scenarios in {
+        "estimate": (ServingInputs, CustomArchitecture, CustomAccelerator),
+        "train": (TrainingInputs, CustomArchitecture, CustomAccelerator),
+        "plan": (PlanningInputs,),
+    }.items()
+}
+#: All of them; one that several kinds have is named as the first names it.
+_INPUTS: dict[str, Input] = {}
+for _asked in _ASKED.values():
+    _INPUTS |= {name: one for name, one in _asked.items() if name not in _INPUTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +44,9 @@ class Compared:
 
     @property
     def title(self) -> str:
-        """Model on how many of which accelerator."""
+        """Model on how many of which accelerator, which a plan has yet to find."""
+        if self.run.kind == "plan":
+            return f"Plan for {self.row.model}"
         gpus = f"{self.row.num_gpus:g} \N{MULTIPLICATION SIGN} " if self.row.num_gpus else ""
         return f"{self.row.model or 'unknown model'} on {gpus}{self.row.gpu_name or 'unknown GPU'}"
 
@@ -63,10 +77,17 @@ def input_lines(runs: Sequence[Compared]) -> list[Line]:
         Line(
             _INPUTS[name].label if name in _INPUTS else name[:60],
             _INPUTS[name].unit if name in _INPUTS else "",
-            [input_text(one.run.inputs.get(name)) for one in runs],
+            [given_text(one.run, name) for one in runs],
         )
         for name in names
     ]
+
+
+def given_text(run: Run, name: str) -> str:
+    """What a run was given, or whether it is asked for that at all."""
+    if name not in run.inputs and name not in _ASKED.get(run.kind, _INPUTS):
+        return formatting.NOTHING
+    return input_text(run.inputs.get(name))
 
 
 def input_text(value: Any) -> str:
@@ -82,42 +103,76 @@ def input_text(value: Any) -> str:
 
 def fits_text(results: dict[str, Any]) -> str:
     fits = results.get("fits")
-    return "yes" if fits is True else "no" if fits is False else formatting.UNKNOWN
+    return "yes" if fits is True else "no" if fits is False else formatting.NOTHING
+
+
+def strategy(results: dict[str, Any]) -> str:
+    """How the model is cut, in words where the results have them."""
+    layout = part(results, "layout")
+    ways = layout_text(*(number(layout, way) for way in ("tp", "pp", "dp", "ep")))
+    return text(results, "strategy") or text(layout, "strategy") or ways or formatting.NOTHING
+
+
+def gpus(results: dict[str, Any]) -> str:
+    count = number_at(results, "layout", "num_gpus") or number(results, "num_gpus")
+    return formatting.integer(count) if count else formatting.NOTHING
+
+
+def value(show: Callable[[float | None], str], *path: str) -> Callable[[dict[str, Any]], str]:
+    """How to read a number at the end of a path, which a run of another kind has no place for."""
+    *parents, name = path
+
+    def read(results: dict[str, Any]) -> str:
+        for one in parents:
+            results = part(results, one)
+        return show(number(results, name)) if name in results else formatting.NOTHING
+
+    return read
 
 
 def memory(name: str) -> Callable[[dict[str, Any]], str]:
-    return lambda results: formatting.gib(number(part(results, "memory_bytes_per_gpu"), name))
-
-
-def value(name: str, show: Callable[[float | None], str]) -> Callable[[dict[str, Any]], str]:
-    return lambda results: show(number(part(results, name), "value"))
+    return value(formatting.gib, "memory_bytes_per_gpu", name)
 
 
 #: Label, unit, and how to read it from the results.
 RESULTS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("Fits", "", fits_text),
-    ("Layout", "", lambda results: text(part(results, "layout"), "strategy") or formatting.UNKNOWN),
+    ("GPUs", "", gpus),
+    ("Layout", "", strategy),
     ("Weights", "GiB per GPU", memory("weights")),
+    ("FP32 weights", "GiB per GPU", memory("master_weights")),
+    ("Gradients", "GiB per GPU", memory("gradients")),
+    ("Optimizer states", "GiB per GPU", memory("optimizer_states")),
+    ("Adapters", "GiB per GPU", memory("adapters")),
     ("KV cache", "GiB per GPU", memory("kv_cache")),
     ("Activations", "GiB per GPU", memory("activations")),
     ("Runtime", "GiB per GPU", memory("runtime")),
     ("Total", "GiB per GPU", memory("total")),
     ("Capacity", "GiB per GPU", memory("capacity")),
-    (
-        "Largest concurrency",
-        "requests",
-        lambda results: formatting.integer(number(results, "max_concurrency")),
-    ),
-    ("TTFT", "ms", value("ttft_ms", formatting.number)),
-    ("TPOT", "ms", value("tpot_ms", formatting.number)),
-    ("Output, all users", "tokens/s", value("output_tokens_per_s", formatting.rate)),
-    ("Output, per user", "tokens/s", value("output_tokens_per_s_per_user", formatting.rate)),
-    ("Cost", "per hour", value("usd_per_hour", formatting.usd)),
-    ("Cost of output", "per million tokens", value("usd_per_million_output_tokens", formatting.usd)),
-    ("Energy", "J per token", value("energy_j_per_token", formatting.number)),
+    ("Largest concurrency", "requests", value(formatting.integer, "max_concurrency")),
+    ("TTFT", "ms", value(formatting.number, "ttft_ms", "value")),
+    ("TPOT", "ms", value(formatting.number, "tpot_ms", "value")),
+    ("Output, all users", "tokens/s", value(formatting.rate, "output_tokens_per_s", "value")),
+    ("Output, per user", "tokens/s", value(formatting.rate, "output_tokens_per_s_per_user", "value")),
+    ("Cost", "per hour", value(formatting.usd, "usd_per_hour", "value")),
+    ("Cost of output", "per million tokens", value(formatting.usd, "usd_per_million_output_tokens", "value")),
+    ("Energy", "J per token", value(formatting.number, "energy_j_per_token", "value")),
+    ("Training step", "s", value(formatting.number, "step_time_s", "value")),
+    ("Trained per GPU", "tokens/s", value(formatting.rate, "tokens_per_s_per_gpu", "value")),
+    ("MFU", "", value(formatting.percent, "mfu", "value")),
+    ("Training run", "days", value(formatting.number, "run", "days", "value")),
+    ("Training run", "USD", value(formatting.usd, "run", "usd", "value")),
+    ("Training run", "MWh", value(formatting.number, "run", "mwh", "value")),
 )
 
 
+def answer(run: Run) -> dict[str, Any]:
+    """What came out: of a plan, its best."""
+    plans = run.results.get("plans")
+    return plans[0] if isinstance(plans, list) and plans and isinstance(plans[0], dict) else run.results
+
+
 def result_lines(runs: Sequence[Compared]) -> list[Line]:
-    """What came out, the same lines for every comparison."""
-    return [Line(label, unit, [read(one.run.results) for one in runs]) for label, unit, read in RESULTS]
+    """What came out, as far as any of the runs says it."""
+    lines = [Line(label, unit, [read(answer(one.run)) for one in runs]) for label, unit, read in RESULTS]
+    return [line for line in lines if set(line.cells) != {formatting.NOTHING}]

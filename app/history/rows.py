@@ -108,6 +108,14 @@ def number(whole: dict[str, Any], name: str) -> float | None:
     return finite(value)
 
 
+def number_at(results: dict[str, Any], *path: str) -> float | None:
+    """The number at the end of a path into results; None where there is none."""
+    *parents, name = path
+    for one in parents:
+        results = part(results, one)
+    return number(results, name)
+
+
 def finite(value: float | None) -> float | None:
     """The number, unless it is too large to be one of ours."""
     return value if value is not None and -1e300 < value < 1e300 else None
@@ -154,6 +162,7 @@ class Column:
 COLUMNS = (
     Column("time", "Time", "UTC", "time", kind="other"),
     Column("source", "Source", "", "source", kind="text"),
+    Column("kind", "Kind", "", "kind", kind="text"),
     Column("model", "Model", "", "model", kind="text"),
     Column("gpu", "GPU", "", "gpu_name", kind="text"),
     Column("gpus", "GPUs", "layout", "num_gpus"),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from app import formatting
 from app.history.comparison import Compared
-from app.history.rows import number, part
+from app.history.rows import number_at
 
 MOST = 6
 GIB = 2.0**30
@@ -66,19 +65,11 @@ class NumberLine:
     cells: list[Cell]
 
 
-def value_of(results: dict[str, Any], path: Sequence[str]) -> float | None:
-    """The number at the end of a path into results; None where there is none."""
-    within = results
-    for name in path[:-1]:
-        within = part(within, name)
-    return number(within, path[-1])
-
-
 def number_lines(runs: Sequence[Compared], baseline: int) -> list[NumberLine]:
     """The numbers that any of the runs has, each against that of the baseline, given by its place."""
     lines = []
     for one in QUANTITIES:
-        values = [value_of(run.run.results, one.path) for run in runs]
+        values = [number_at(run.run.results, *one.path) for run in runs]
         if any(value is not None for value in values):
             lines.append(NumberLine(one.label, one.unit, list(cells(one, values, baseline))))
     return lines

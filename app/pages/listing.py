@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: What stands in a cell without a value.
-NOTHING = "\N{EN DASH}"
+from app.formatting import NOTHING
+
 #: Letters of a search that count.
 MOST_LETTERS = 100
 

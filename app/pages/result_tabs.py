@@ -35,8 +35,6 @@ TABS = {
 }
 
 Row = dict[str, Any]
-#: Stands where there is no number.
-NOTHING = "\N{EN DASH}"
 
 
 def tab_of(name: str | None) -> str:
@@ -262,4 +260,7 @@ def cells(rows: Sequence[Row]) -> list[tuple[Row, list[str]]]:
         ("usd_per_million", formatting.usd),
         ("joules", formatting.number),
     )
-    return [(one, [write(one[key]) if one[key] is not None else NOTHING for key, write in written]) for one in rows]
+    return [
+        (one, [write(one[key]) if one[key] is not None else formatting.NOTHING for key, write in written])
+        for one in rows
+    ]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ import pytest
 from app import formatting
 from app.command_line import report
 from app.config import PROJECT
+from app.desktop.tasks import TASKS
 from app.history.run_log import CLI_FILE, RunLog
 from app.runs import estimate_run
-from app.scenarios import ALL_INPUTS
 from tests.screen import Screen, virtual_screen
 from tests.window import Driver, cells, open_window
 
@@ -30,16 +31,17 @@ LLAMA_70B = "meta-llama/Llama-3.1-70B-Instruct"
 # ---- what it shows
 
 
-def test_every_input_is_there_with_its_label_unit_and_help(window: Driver) -> None:
-    form = window.window.form
-    assert list(form.fields) and set(form.fields) == set(ALL_INPUTS)
-    for name, one in ALL_INPUTS.items():
+@pytest.mark.parametrize("kind", TASKS)
+def test_every_input_is_there_with_its_label_unit_and_help(window: Driver, kind: str) -> None:
+    window.turn_to(kind)
+    form, inputs = window.window.form, TASKS[kind].inputs
+    assert list(form.fields) and set(form.fields) == set(inputs)
+    for name, one in inputs.items():
         field = form.fields[name]
         texts = {child["text"] for child in field.widget.master.winfo_children() if child.winfo_class() == "TLabel"}
         assert {one.label} <= texts and (not one.unit or one.unit in texts), name
-    window.press("<Tab>", form.fields["model"].widget)
-    window.press("<Control-Key-0>", form.fields["input_tokens"].widget)
-    assert window.status.startswith("Prompt: Mean length of a prompt.")
+    window.press("<Control-Key-0>", form.fields["model"].widget)
+    assert window.status.startswith(f"Model: {inputs['model'].help}")
 
 
 def test_inputs_described_by_hand_appear_where_something_is_custom(window: Driver) -> None:
@@ -72,7 +74,7 @@ def test_the_bar_is_as_long_as_the_parts_are_large(window: Driver, screen: Scree
     memory, palette = run.results["memory_bytes_per_gpu"], window.window.theme.palette
     picture = screen.picture()
     weights, cache = picture.count(palette["chart-part-1"]), picture.count(palette["chart-part-2"])
-    button = window.window.button.winfo_width() * window.window.button.winfo_height()
+    button = window.window.questions.button.winfo_width() * window.window.questions.button.winfo_height()
     bar_height = window.window.theme.px(24)
     width = window.window.result.bar.winfo_width()
     per_byte = (width - 2 * window.window.theme.px(2)) * bar_height / memory["device"]
@@ -88,6 +90,8 @@ def test_what_does_not_fit_reaches_beyond_the_capacity_and_says_what_would_help(
     assert str(result.verdict["style"]) == "no.TLabel"
     assert all(remedy in result.advice["text"] for remedy in run.results["remedies"])
     assert cells(result.numbers)["Time to first token"][0] == "does not run"
+    first, *_ = (window.window.ranking.tree.item(row, "values") for row in window.window.ranking.tree.get_children())
+    assert first[0] == run.results["layout"]["strategy"] and first[-1] == "does not fit"
 
 
 @pytest.fixture(scope="session")
@@ -117,8 +121,15 @@ def test_a_small_window_still_shows_the_numbers(window: Driver) -> None:
     window.settle(30)
     tiles = window.window.result.tiles
     assert {int(tile.grid_info()["row"]) for tile in tiles} == {0, 1}
-    assert window.window.button.winfo_viewable()
+    assert window.window.questions.button.winfo_viewable()
     assert window.window.root.winfo_width() == 760
+    result = window.window.result
+    last = result.numbers.get_children(result.numbers.get_children()[-1])[-1]
+    result.numbers.selection_set(last)
+    window.settle()
+    _, y, _, height = result.numbers.bbox(last)
+    bottom = result.numbers.winfo_rooty() + y + height
+    assert result.canvas.winfo_rooty() < bottom <= result.canvas.winfo_rooty() + result.canvas.winfo_height()
 
 
 def test_dark_colours_and_larger_text(window: Driver, screen: Screen) -> None:
@@ -151,29 +162,31 @@ def test_the_colours_are_those_of_the_pages() -> None:
 
 
 def test_it_is_used_without_a_mouse(window: Driver) -> None:
-    """Tab leads from the model through the inputs to the button; keys calculate, turn pages and search."""
+    """Keys calculate, turn pages and search; Tab leads from the model through the inputs to the button and numbers."""
     form = window.window.form
+    window.press("<Control-Return>")
+    window.until(lambda: window.run and not window.window.history.worker.busy)
     window.press("<Control-Key-0>", form.fields["model"].widget)
-    reached = set()
+    reached, kinds = set(), set()
     for _ in range(60):
         focus = window.window.root.focus_get()
         reached.add(str(focus))
+        kinds.add(focus.winfo_class())
         focus.tk_focusNext().focus_force()
         window.settle(2)
     wanted = [form.fields[name].widget for name in ("input_tokens", "concurrency", "gpu", "num_gpus")]
-    wanted += [form.sections["layout"].button, window.window.button, window.window.result.numbers]
+    wanted += [form.sections["layout"].button, window.window.questions.button, window.window.result.numbers]
     assert {str(widget) for widget in wanted} <= reached
-    window.press("<Control-Return>")
-    window.until(lambda: window.window.result.run and not window.window.history.worker.busy)
+    assert not kinds & {"TLabel", "TFrame", "Frame", "Canvas"}, "what cannot be used is no stop"
     window.press("<Control-f>")
     assert window.tab == "History" and window.window.root.focus_get() is window.window.history.entry
-    window.press("<Alt-Key-2>")
+    window.press("<Alt-Key-4>")
     assert window.tab == "Report"
 
 
 def test_return_in_an_entry_calculates(window: Driver) -> None:
     window.press("<Return>", window.window.form.fields["output_tokens"].widget)
-    window.until(lambda: window.window.result.run)
+    window.until(lambda: window.run)
 
 
 def test_the_focus_is_kept_in_sight(window: Driver) -> None:
@@ -201,13 +214,13 @@ def test_typing_into_the_list_of_models_narrows_it(window: Driver) -> None:
 
 def test_mistakes_are_told_beside_their_inputs_and_the_first_has_the_focus(window: Driver) -> None:
     window.type(input_tokens="many", tp="0")
-    window.window.button.invoke()
+    window.window.questions.button.invoke()
     window.settle()
     assert "'many' is not a number" in window.message("input_tokens")
     assert "out of range" in window.message("tp")
     assert window.window.form.fields["tp"].widget.winfo_viewable(), "its folded part is opened"
     assert window.window.root.focus_get() is window.window.form.fields["input_tokens"].widget
-    assert window.window.result.run is None
+    assert window.run is None
     window.calculate(input_tokens=100, tp="")
     assert not window.message("input_tokens") and not window.message("tp")
 
@@ -218,7 +231,7 @@ def test_what_only_the_core_can_see_is_told_beside_its_input_too(window: Driver)
         ({"gpu": "h100-sxm", "model": "custom", "num_kv_heads": "5"}, "num_kv_heads", "does not divide"),
     ):
         window.type(**texts)
-        window.window.button.invoke()
+        window.window.questions.button.invoke()
         window.until(lambda: not window.window.worker.busy)
         assert said in window.message(name)
 
@@ -238,15 +251,15 @@ def test_the_window_answers_while_it_calculates(window: Driver, monkeypatch: pyt
         assert go_on.wait(30)
         return estimate_run(raw, source=source)
 
-    monkeypatch.setattr("app.desktop.window.estimate_run", slow)
-    window.window.button.invoke()
+    monkeypatch.setitem(TASKS, "estimate", replace(TASKS["estimate"], door=slow))
+    window.window.questions.button.invoke()
     window.settle()
-    assert window.window.worker.busy and window.window.button.instate(["disabled"])
-    window.press("<Alt-Key-3>")
+    assert window.window.worker.busy and window.window.questions.button.instate(["disabled"])
+    window.press("<Alt-Key-5>")
     assert window.tab == "History"
     go_on.set()
-    window.until(lambda: window.window.result.run)
-    assert window.window.button.instate(["!disabled"])
+    window.until(lambda: window.run)
+    assert window.window.questions.button.instate(["!disabled"])
 
 
 def test_a_fault_of_ours_is_one_line_there_and_a_trace_on_stderr(
@@ -255,12 +268,12 @@ def test_a_fault_of_ours_is_one_line_there_and_a_trace_on_stderr(
     def broken(raw: dict[str, str], *, source: str) -> object:
         raise RuntimeError("it broke")
 
-    monkeypatch.setattr("app.desktop.window.estimate_run", broken)
-    window.window.button.invoke()
+    monkeypatch.setitem(TASKS, "estimate", replace(TASKS["estimate"], door=broken))
+    window.window.questions.button.invoke()
     window.until(lambda: not window.window.worker.busy)
     assert window.status == "Something went wrong here: RuntimeError: it broke"
     assert "Traceback" in capsys.readouterr().err
-    assert window.window.button.instate(["!disabled"])
+    assert window.window.questions.button.instate(["!disabled"])
 
 
 # ---- history, comparison, export
@@ -297,10 +310,10 @@ def test_a_run_of_the_history_is_opened_with_its_inputs(window: Driver) -> None:
     assert window.window.form.raw()["concurrency"] == "16"
     window.calculate()
     history = window.window.history
-    window.press("<Alt-Key-3>")
+    window.press("<Alt-Key-5>")
     history.tree.selection_set(first.run_id)
     window.press("<Return>", history.tree)
-    window.until(lambda: window.window.result.run == first)
+    window.until(lambda: window.run == first)
     raw = window.window.form.raw()
     assert (raw["model"], raw["gpu"], raw["kv_precision"], raw["concurrency"], raw["tp"]) == (
         LLAMA_70B, "h200-sxm", "fp8", "saturated", "2"
@@ -328,7 +341,7 @@ def test_runs_are_compared_side_by_side(window: Driver) -> None:
 def test_results_and_history_are_exported(window: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = window.calculate(gpu="l40s")
     chosen = iter([tmp_path / "a.json", tmp_path / "a.txt", tmp_path / "runs.csv", tmp_path / "no" / "a.json", ""])
-    monkeypatch.setattr("app.desktop.window.filedialog.asksaveasfilename", lambda **_: str(next(chosen)))
+    monkeypatch.setattr("app.desktop.export.filedialog.asksaveasfilename", lambda **_: str(next(chosen)))
     for key in ("<Control-s>", "<Control-s>", "<Control-e>"):
         window.press(key)
     window.until(lambda: (tmp_path / "runs.csv").exists())
