@@ -241,7 +241,8 @@ def test_the_counts_of_ever_new_clients_are_not_kept_for_ever(tmp_path: Path, mo
 
 
 def test_a_search_of_too_much_is_refused_with_the_limit(client: FlaskClient) -> None:
-    everything = {"weight_precision": "bf16,fp8,int8,int4", "kv_precision": "bf16,fp8", "gpu": ""}
+    formats = {"weight_precision": "bf16,fp8,int8,int4", "kv_precision": "bf16,fp8"}
+    everything = formats | {"gpu": "", "other_engines": "sglang"}
     answer = client.post("/api/v1/plan", json=PLAN | everything)
     assert answer.status_code == 422
     assert answer.json["error"]["field"] == "weight_precision"

@@ -32,7 +32,7 @@ from app.own import config_file, manage, model_source, user_data
 from app.own.hub import Hub
 from app.own.model_source import Found
 from app.own.user_data import UserData
-from app.planning import PLANNING_INPUTS
+from app.planning import PLANNING_INPUTS, asked_of
 from app.runs import estimate_run, plan_run, train_run
 from app.scenarios import ALL_INPUTS
 from app.training_scenarios import ALL_TRAINING_INPUTS, model_of
@@ -186,7 +186,7 @@ def plan(launch: str | None, as_json: bool, **options: str | tuple[str, ...] | N
     if launch and plans:
         made_by = containers.file_of if launch in containers.FORMS else launch_serving.snippet
         try:
-            snippet = made_by(launch, run.inputs, plans[0])
+            snippet = made_by(launch, asked_of(run.inputs, plans[0]), plans[0])
         except InvalidInput as error:
             refused = error
     if as_json:

@@ -11,10 +11,14 @@ from app.history.run_log import Run
 
 HEADS = ("Plan", "format", "TTFT", "TPOT", "tok/s/user", "$/hour", "$/M output", "goals hold")
 
+CLASS_HEADS = ("Requests", "prompt", "output", "TTFT", "TPOT", "")
+MODEL_HEADS = ("Model", "cheapest plan", "$/hour", "$/M output")
+
 
 def planning(run: Run) -> Iterator[str]:
     """The verdict, the best plan, the ranked plans; where none meets the goals what excludes them and what would do."""
     found = run.results
+    several = len(found["models"]) > 1
     yield found["verdict"]
     searched = found["searched"]
     yield f"{searched['replicas']:,} kinds of replica at {searched['points']:,} loads were weighed."
@@ -22,7 +26,13 @@ def planning(run: Run) -> Iterator[str]:
         yield ""
         yield from pairs(best(found["plans"][0]))
         yield ""
-        yield from table(HEADS, map(row, found["plans"]))
+        yield from table(HEADS, [row(one, several) for one in found["plans"]])
+        if found["plans"][0]["classes"]:
+            yield ""
+            yield from table(CLASS_HEADS, map(class_row, found["plans"][0]["classes"]))
+    if several:
+        yield ""
+        yield from table(MODEL_HEADS, map(model_row, found["models"]))
     if found.get("break_even"):
         yield ""
         yield comparison(found["break_even"])
@@ -31,10 +41,30 @@ def planning(run: Run) -> Iterator[str]:
     if found["closest"]:
         yield ""
         yield "Nearest to the goals:"
-        yield from table(HEADS, map(row, found["closest"]))
+        yield from table(HEADS, [row(one, several) for one in found["closest"]])
     for one in found["relaxations"]:
         plan = one["plan"]
         yield f"Without {one['goal']}: {plan['summary']}, {money(plan)} an hour."
+
+
+def class_row(one: Mapping[str, Any]) -> Sequence[str]:
+    """A class of a mix in the best plan."""
+    return (
+        formatting.percent(one["share"]),
+        f"{one['input_tokens']:,}",
+        f"{one['output_tokens']:,}",
+        formatting.milliseconds(one["ttft_ms"]["value"]),
+        formatting.milliseconds(one["tpot_ms"]["value"]),
+        "nearest to a goal" if one["binds"] else "",
+    )
+
+
+def model_row(one: Mapping[str, Any]) -> Sequence[str]:
+    """What a model costs, or why it does not do."""
+    plan = one["plan"]
+    if plan is None:
+        return one["model"], one["reason"], "", ""
+    return one["model"], plan["summary"], money(plan), formatting.usd(plan["usd_per_million_output_tokens"]["value"])
 
 
 def best(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -70,11 +100,11 @@ def comparison(found: Mapping[str, Any]) -> str:
     return f"{formatting.usd(own)} a month against {formatting.usd(api)} by the API: {cheaper}; {when}."
 
 
-def row(plan: Mapping[str, Any]) -> Sequence[str]:
+def row(plan: Mapping[str, Any], several_models: bool) -> Sequence[str]:
     value = {name: plan[name]["value"] for name in ("ttft_ms", "tpot_ms", "output_tokens_per_s_per_user")}
     chance = plan["probability"]
     return (
-        plan["summary"],
+        f"{plan['summary']}: {plan['model']}" if several_models else plan["summary"],
         plan["weight_precision"],
         formatting.milliseconds(value["ttft_ms"]),
         formatting.milliseconds(value["tpot_ms"]),

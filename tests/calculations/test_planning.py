@@ -21,7 +21,7 @@ GOALS = Goals(max_ttft_ms=1000.0, max_tpot_ms=50.0)
 
 def found(goals=GOALS, demand=LOAD, gpus=GPUS, **changes):
     asked = scenario(**changes)
-    return search(asked, gpus, [asked], demand=demand, goals=goals, most_gpus=4)
+    return search(gpus, [asked], demand=demand, goals=goals, most_gpus=4)
 
 
 def cost(plan):

@@ -53,6 +53,14 @@ class PlanningInputs:
         unit="tokens",
         help="Mean number of generated tokens.",
     )
+    request_mix: Any = declared(
+        group="workload",
+        kind="text",
+        label="Mix of requests",
+        placeholder="requests are alike",
+        help="In place of prompt and output: classes of requests as share% prompt/output, separated by commas, as in "
+        "70% 1024/256, 30% 8192/512. The goals then hold for every class.",
+    )
     request_rate: Any = declared(
         group="workload",
         kind="number",
@@ -164,6 +172,14 @@ class PlanningInputs:
         label="Other engines",
         placeholder="none",
         help="Engines separated by commas that are weighed beside the one above.",
+    )
+    other_models: Any = declared(
+        group="choice",
+        kind="text",
+        label="Other models",
+        placeholder="none",
+        help="Models separated by commas that could serve the load in place of the one above: all are weighed, and "
+        "each one's cheapest plan is shown.",
     )
     weight_precision: Any = declared(
         group="choice",

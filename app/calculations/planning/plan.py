@@ -12,6 +12,8 @@ import numpy as np
 
 from app.calculations.accelerator import Gpu
 from app.calculations.estimate import LayoutEstimate, estimate, of_layout
+from app.calculations.mix import ClassTimes, RequestClass
+from app.calculations.open_loop import Arrivals
 from app.calculations.parallelism import Layout, candidates
 from app.calculations.planning.sweep import Sweep, sweep
 from app.calculations.report import spreads_of
@@ -60,10 +62,15 @@ class Candidate:
     def gpu(self) -> Gpu:
         return self.best.scenario.gpu
 
+    @property
+    def model(self) -> str:
+        return self.best.scenario.model.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """So many replicas at so many requests in flight each; `ttft` and `tpot` in ms, of the statistic that was asked."""
+    """So many replicas at so many requests in flight each; `ttft` and `tpot` in ms, of the statistic that was asked and
+    of a mix the longest of its classes."""
 
     candidate: Candidate
     replicas: int
@@ -72,6 +79,8 @@ class Plan:
     ttft_ms: float
     tpot_ms: float
     requests_per_second: float
+    #: Of the classes of a mix, in ms.
+    classes: tuple[ClassTimes, ...] = ()
 
     @property
     def num_gpus(self) -> int:
@@ -95,10 +104,15 @@ class Search:
     """All that was weighed: plans that meet every goal, best first; and why the others do not."""
 
     plans: tuple[Plan, ...]
-    #: Replicas weighed, points of load weighed, and accelerators on which no layout holds the model.
+    #: Replicas weighed, points of load weighed, and accelerators on which no layout holds a model.
     candidates: int
     points: int
     too_small: tuple[str, ...]
+    #: Models that were asked about, in that order; those whose context is shorter than the longest request; and those
+    #: that some accelerator holds.
+    models: tuple[str, ...]
+    too_long: tuple[str, ...]
+    held: tuple[str, ...]
     #: Goal -> how many replicas cannot meet it at any load.
     excluded: Mapping[str, int]
     #: Where nothing meets all goals: the plans that come nearest.
@@ -142,6 +156,11 @@ def weigh(scenarios: Iterable[ServingScenario]) -> tuple[list[Candidate], set[st
     return found, tried
 
 
+def holds_context(scenario: ServingScenario) -> bool:
+    """Whether the model was made for requests as long as the longest; true where its context is not known."""
+    return scenario.longest_tokens <= (scenario.model.max_position or scenario.longest_tokens)
+
+
 def scenario_layout(scenario: ServingScenario) -> Layout:
     return Layout(tp=scenario.tp or 1, pp=scenario.pp or 1, dp=scenario.dp or 1, ep=scenario.ep or 1)
 
@@ -164,6 +183,7 @@ def plan_at(candidate: Candidate, demand: Demand, place: int) -> Plan:
         ttft_ms=float(speeds.ttft[place]) * MILLISECONDS,
         tpot_ms=float(speeds.tpot[place]) * MILLISECONDS,
         requests_per_second=float(speeds.rate[place]) * count,
+        classes=tuple(one.milliseconds(place) for one in speeds.classes),
     )
 
 
@@ -181,13 +201,16 @@ def cheapest(candidate: Candidate, demand: Demand, goals: Goals) -> Plan | None:
     return plan_at(candidate, demand, int(order[0]))
 
 
-def search(scenario: ServingScenario, gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: Demand,
-           goals: Goals, most_gpus: int) -> Search:  # fmt: skip
-    """Every replica of `options` (formats of the scenario) on every accelerator, at every load."""
-    weighed, tried = weigh(one for option in options for one in replicas_of(option, gpus, most_gpus))
+def search(gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: Demand, goals: Goals,
+           most_gpus: int) -> Search:  # fmt: skip
+    """Every replica of `options` (models, engines and formats) on every accelerator, at every load."""
+    long_enough = [one for one in options if holds_context(one)]
+    weighed, tried = weigh(one for option in long_enough for one in replicas_of(option, gpus, most_gpus))
+    models = tuple(dict.fromkeys(one.model.name for one in options))
     plans = ranked(cheapest(one, demand, goals) for one in weighed)
     if goals.statistic != "mean" and demand.request_rate is not None:
-        plans = ranked(under_arrivals(one, demand, goals) for one in plans[:VERIFIED])
+        of_models = [[one for one in plans if one.candidate.model == model][:VERIFIED] for model in models]
+        plans = ranked(under_arrivals(one, demand, goals) for of_model in of_models for one in of_model)
     excluded = {name: sum(cheapest(one, demand, only(goals, name)) is None for one in weighed) for name in GOALS}
     closest: tuple[Plan, ...] = ()
     relaxed: dict[str, Plan] = {}
@@ -202,6 +225,9 @@ def search(scenario: ServingScenario, gpus: Sequence[Gpu], options: Sequence[Ser
         candidates=len(weighed),
         points=sum(len(one.speeds.users) for one in weighed),
         too_small=tuple(sorted(tried - {one.gpu.slug for one in weighed})),
+        models=models,
+        too_long=tuple(name for name in models if name not in {one.model.name for one in long_enough}),
+        held=tuple(name for name in models if name in {one.model for one in weighed}),
         excluded={name: count for name, count in excluded.items() if isfinite(getattr(goals, name))},
         closest=closest,
         relaxed=relaxed,
@@ -244,16 +270,25 @@ def under_arrivals(plan: Plan, demand: Demand, goals: Goals) -> Plan | None:
         times = speed.arrivals if speed else None
         if times is None:
             continue
-        ttft = getattr(times.ttft, goals.statistic) * MILLISECONDS
-        tpot = getattr(times.tpot, goals.statistic) * MILLISECONDS if times.tpot else 0.0
+        classes = tuple(
+            percentile_times(of, one, goals.statistic) for of, one in zip(scenario.classes, times.each, strict=True)
+        )
+        ttft, tpot = max(one.ttft for one in classes), max(one.tpot for one in classes)
         if ttft <= goals.max_ttft_ms and tpot <= goals.max_tpot_ms:
             found = replace(
                 plan, needed=count, replicas=count + demand.spare_replicas, ttft_ms=ttft, tpot_ms=tpot,
                 users=float(speed.running), requests_per_second=demand.request_rate or 0.0,
+                classes=classes if scenario.mix else (),
             ) if speed else plan  # fmt: skip
             cost = found.usd_per_hour
             return found if (inf if cost is None else cost) <= goals.budget_usd_per_hour or cost is None else None
     return None
+
+
+def percentile_times(of: RequestClass, times: Arrivals, statistic: str) -> ClassTimes:
+    """Of a class, in ms."""
+    tpot = getattr(times.tpot, statistic) if times.tpot else 0.0
+    return ClassTimes(of=of, ttft=getattr(times.ttft, statistic) * MILLISECONDS, tpot=tpot * MILLISECONDS)
 
 
 def probability(plan: Plan, goals: Goals) -> float | None:
@@ -286,3 +321,10 @@ def binding(plan: Plan, goals: Goals) -> str | None:
     }
     name = max(shares, key=lambda one: shares[one])
     return name if shares[name] > 0 else None
+
+
+def binding_class(plan: Plan, goals: Goals) -> RequestClass | None:
+    """The class of a mix that is nearest to break a latency goal."""
+    shares = {one.of: max(one.ttft / goals.max_ttft_ms, one.tpot / goals.max_tpot_ms) for one in plan.classes}
+    of = max(shares, key=lambda one: shares[one], default=None)
+    return of if of and shares[of] > 0 else None
