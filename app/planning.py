@@ -33,7 +33,7 @@ def plan(raw: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
     values = {name: one.parse(raw.get(name)) for name, one in PLANNING_INPUTS.items()}
     demand, goals = demand_of(values), goals_of(values)
     scenario = scenario_of(values)
-    gpus, formats_to_try = gpus_of(values["gpu"]), options(scenario, values)
+    gpus, formats_to_try = gpus_of(values["gpu"], catalog.grid(values["region"]).slug), options(scenario, values)
     check_work(len(gpus), len(formats_to_try))
     found = search(
         gpus,
@@ -121,9 +121,9 @@ def scenario_of(values: Mapping[str, Any]) -> ServingScenario:
     return scenario.of_mix(read_mix(values["request_mix"], "request_mix")) if values["request_mix"] else scenario
 
 
-def gpus_of(text: str | None) -> list[Gpu]:
-    """The accelerators that are named, or all. Raises InvalidInput."""
-    found = [catalog.gpu(name) for name in names_in(text)] or list(catalog.gpus().values())
+def gpus_of(text: str | None, region: str) -> list[Gpu]:
+    """The accelerators that are named, or all, at their prices in a region. Raises InvalidInput."""
+    found = [catalog.gpu(name, region=region) for name in names_in(text)] or list(catalog.gpus(region).values())
     return list({one.slug: one for one in found}.values())
 
 

@@ -302,7 +302,7 @@ class ServingInputs:
         placeholder="list price", help="Empty: the catalogue's price, or unknown where it has none.")
     region: Any = declared(
         group="energy", kind="name", catalogue="grids", label="Region", default="world",
-        help="Where the electricity comes from: its yearly mean of gCO2 per kWh.")
+        help="Where the GPUs stand: its yearly mean of gCO2 per kWh, and its list prices where they are known.")
     pue: Any = declared(
         group="energy", kind="number", label="PUE", default=1.2, minimum=1, maximum=3, unit="ratio",
         help="Power of the whole site over that of its computers. Large clouds reach 1.1 to 1.2; the mean of Uptime "

@@ -293,17 +293,27 @@ def gpu(name: str | None, save_as: str | None, do_delete: bool, do_export: bool,
 @click.argument("gpu", required=False)
 @click.argument("usd", required=False)
 @click.option("--source", default="", metavar="TEXT", help="Where the price comes from, kept with it.")
+@click.option("--region", default="", metavar="NAME", help="The price there; without it that of any region.")
 @click.option("--delete", "do_delete", is_flag=True, help="Return to the list price.")
 @json_option
-def price(gpu: str | None, usd: str | None, source: str, do_delete: bool, as_json: bool) -> None:
+def price(gpu: str | None, usd: str | None, source: str, region: str, do_delete: bool, as_json: bool) -> None:
     """Show what accelerators cost an hour, or keep a price USD of one's own for GPU."""
     if gpu is not None and (usd is not None or do_delete):
-        manage.on_disk(lambda: manage.delete_price(gpu) if do_delete else manage.save_price(gpu, usd, source))
+        manage.on_disk(
+            lambda: manage.delete_price(gpu, region) if do_delete else manage.save_price(gpu, usd, source, region)
+        )
     elif usd is not None or do_delete or source:
         raise InvalidInput("gpu", "GPU is missing: whose price is meant?", "the name of an accelerator")
-    shown = [catalog.gpu(gpu)] if gpu is not None else list(catalog.gpus().values())
+    where = catalog.grid(region).slug if region else ""
+    shown = [catalog.gpu(gpu, region=where)] if gpu is not None else list(catalog.gpus(where).values())
     document = [
-        {"gpu": one.slug, "usd_per_gpu_hour": one.price_usd_per_hour, "source": one.price_source} for one in shown
+        {
+            "gpu": one.slug,
+            "usd_per_gpu_hour": one.price_usd_per_hour,
+            "region": one.price_region,
+            "source": one.price_source,
+        }
+        for one in shown
     ]
     show([json_text.write({"prices": document}, indent=2)] if as_json else report.prices(shown))
 

@@ -82,6 +82,8 @@ def best(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, label in (("usd_per_hour", "Cost per hour"), ("usd_per_month", "Cost per month"),
                        ("usd_per_million_output_tokens", "Cost per million output tokens")):  # fmt: skip
         yield label, quantity(plan[key], formatting.usd, "")
+    if plan["price_source"]:
+        yield "Price from", plan["price_source"] + (f" ({plan['price_region']})" if plan["price_region"] else "")
     yield "Power per GPU", quantity(plan["power_w_per_gpu"], formatting.watts, "")
     yield "CO2 per million output tokens", quantity(plan["gco2_per_million_output_tokens"], formatting.grams, "")
 

@@ -39,6 +39,8 @@ PLAN_KEYS = {
     "headroom": Key("number", "share", "By how much the peak could grow."),
     "probability": Key("number?", "share", "Chance that the latency goals hold, from the ranges; null without goals."),
     "binding_goal": Key("string?", "", "The goal that is nearest to be broken."),
+    "price_source": Key("string", "", "Where the price of a GPU comes from; empty where it is not known."),
+    "price_region": Key("string", "", "The region that this price is of; empty: it is not of one and counts in any."),
     "usd_per_hour": Key("quantity", "USD/h", "Price of all GPUs; null where it is not known."),
     "usd_per_month": Key("quantity", "USD", "Of 730 hours."),
     "usd_per_million_output_tokens": Key("quantity", "USD", "All cost charged to generated tokens of the load."),

@@ -241,7 +241,7 @@ class PlanningInputs:
         catalogue="grids",
         label="Region",
         default="world",
-        help="Where the electricity comes from: its yearly mean of gCO2 per kWh.",
+        help="Where the GPUs stand: its yearly mean of gCO2 per kWh, and its list prices where they are known.",
     )
     pue: Any = declared(
         group="price",

@@ -170,6 +170,8 @@ def plan_results(plan: Plan, demand: Demand, goals: Goals, pue: float) -> dict[s
         "headroom": headroom(plan, demand),
         "probability": probability(plan, goals),
         "binding_goal": binding(plan, goals),
+        "price_source": price_source(best),
+        "price_region": scenario.gpu.price_region if scenario.price_usd_per_gpu_hour is None else "",
         **money(hourly, served, scenario, spreads["throughput"]),
         "power_w_per_gpu": quantity(watts, spreads["power"]),
         "energy_j_per_token": quantity(joules, spreads["energy"]),
@@ -194,6 +196,11 @@ def class_results(plan: Plan, goals: Goals, spreads: Mapping[str, Spread | None]
         }
         for one in plan.classes
     ]
+
+
+def price_source(best: LayoutEstimate) -> str:
+    """Where the price of the accelerator comes from; empty where none is known."""
+    return best.scenario.gpu.price_source if best.scenario.price_usd_per_gpu_hour is None else "set for this plan"
 
 
 def money(hourly: float | None, served: float, scenario: ServingScenario, spread: Spread | None) -> dict[str, Any]:
