@@ -34,6 +34,7 @@ from app.history.run_log import RunLog
 from app.history.run_notes import RunNotes
 from app.history.table import History
 from app.server import assets, bodies, login, request_log, security
+from app.server.jobs import Jobs
 from app.server.secret_key import secret_key
 from app.version import APP_VERSION
 
@@ -54,6 +55,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.extensions["run_notes"] = RunNotes(app.extensions["run_log"])
     app.extensions["index"] = Index(app.extensions["run_log"], Path(app.config["DATA_DIR"]), app.config["DATABASE_URL"])
     app.extensions["history"] = History(app.extensions["run_log"], app.extensions["index"])
+    app.extensions["jobs"] = Jobs(Path(app.config["DATA_DIR"]))
     for part in (request_log, bodies, assets, security, login, formatting, errors, own):
         part.init_app(app)
     pages = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -18,6 +18,7 @@ from app.calculations.planning.inputs import PlanningInputs
 from app.calculations.planning.plan import Demand, Goals, search
 from app.calculations.precision import ALIASES, PRECISIONS
 from app.calculations.scenario import ServingScenario
+from app.calculations.watch import Watch, nobody
 from app.scenarios import SERVING_INPUTS, serving_scenario
 
 PLANNING_INPUTS = inputs_of(PlanningInputs)
@@ -27,26 +28,49 @@ AUTO = "auto"
 MOST_COMBINATIONS = 800
 
 
-def plan(raw: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The results of a search and the inputs to log. Raises InvalidInput."""
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is searched, checked: typed inputs, accelerators, and scenarios of every model, engine and format."""
+
+    values: Mapping[str, Any]
+    gpus: list[Gpu]
+    options: list[ServingScenario]
+    demand: Demand
+    goals: Goals
+
+    @property
+    def combinations(self) -> int:
+        return len(self.gpus) * len(self.options)
+
+
+def plan(raw: Mapping[str, object], watch: Watch = nobody) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The results of a search and the inputs to log; `watch` is told how far it is. Raises InvalidInput."""
+    asked = question(raw)
+    found = search(
+        asked.gpus,
+        asked.options,
+        demand=asked.demand,
+        goals=asked.goals,
+        most_gpus=asked.values["max_gpus_per_replica"],
+        watch=watch,
+    )
+    values, scenario = asked.values, asked.options[0]
+    logged = {name: value for name, value in values.items() if value is not None}
+    logged |= {"model": scenario.model.name, "engine": scenario.engine.name}
+    logged |= {"input_tokens": scenario.input_tokens, "output_tokens": scenario.output_tokens}
+    prices = (values["api_usd_per_million_input_tokens"], values["api_usd_per_million_output_tokens"])
+    return report.results(found, asked.demand, asked.goals, values["pue"], prices), logged
+
+
+def question(raw: Mapping[str, object]) -> Question:
+    """What raw names and values ask. Raises InvalidInput."""
     check_names(raw)
     values = {name: one.parse(raw.get(name)) for name, one in PLANNING_INPUTS.items()}
     demand, goals = demand_of(values), goals_of(values)
     scenario = scenario_of(values)
     gpus, formats_to_try = gpus_of(values["gpu"], catalog.grid(values["region"]).slug), options(scenario, values)
     check_work(len(gpus), len(formats_to_try))
-    found = search(
-        gpus,
-        formats_to_try,
-        demand=demand,
-        goals=goals,
-        most_gpus=values["max_gpus_per_replica"],
-    )
-    logged = {name: value for name, value in values.items() if value is not None}
-    logged |= {"model": scenario.model.name, "engine": scenario.engine.name}
-    logged |= {"input_tokens": scenario.input_tokens, "output_tokens": scenario.output_tokens}
-    prices = (values["api_usd_per_million_input_tokens"], values["api_usd_per_million_output_tokens"])
-    return report.results(found, demand, goals, values["pue"], prices), logged
+    return Question(values=values, gpus=gpus, options=formats_to_try, demand=demand, goals=goals)
 
 
 def asked_of(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:

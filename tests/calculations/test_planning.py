@@ -41,7 +41,7 @@ def test_the_speeds_of_a_sweep_are_those_of_estimates_one_by_one():
 
 def test_brute_force_over_every_point_finds_the_same_winner():
     plans = found().plans
-    candidates, _ = weigh(
+    candidates = weigh(
         replace(scenario(), gpu=gpu, num_gpus=size, tp=size, pp=1, dp=1) for gpu in GPUS for size in (1, 2, 4)
     )
     cheapest = inf
@@ -72,6 +72,19 @@ def test_more_bandwidth_is_never_slower():
     fast = replace(slow, memory_bandwidth_bytes_per_second=2 * slow.memory_bandwidth_bytes_per_second)
     plans = [found(gpus=[gpu]).plans[0] for gpu in (slow, fast)]
     assert cost(plans[1]) <= cost(plans[0])
+
+
+@pytest.mark.parametrize(("statistic", "verified"), [("mean", 0), ("p99", 1)])
+def test_who_watches_is_told_of_every_part_in_order(statistic, verified):
+    told = []
+    asked = scenario()
+    search(
+        GPUS, [asked], demand=LOAD, goals=Goals(statistic=statistic), most_gpus=1,
+        watch=lambda done, of: told.append((done, of)),
+    )  # fmt: skip
+    done, of = zip(*told, strict=True)
+    assert list(done) == list(range(len(done))) and done[-1] >= len(GPUS) - 1 + verified
+    assert len(set(of)) == 1 and done[-1] < of[0]
 
 
 def test_spare_replicas_are_bought_on_top():

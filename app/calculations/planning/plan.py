@@ -19,6 +19,7 @@ from app.calculations.planning.sweep import Sweep, sweep
 from app.calculations.report import spreads_of
 from app.calculations.scenario import ServingScenario
 from app.calculations.uncertainty import Spread
+from app.calculations.watch import Watch, nobody
 
 MILLISECONDS = 1000.0
 #: Plans that are verified under Poisson arrivals where the goals are percentiles, and the most replicas more for each.
@@ -144,16 +145,15 @@ def layouts(scenario: ServingScenario, gpu: Gpu, size: int) -> Iterator[Layout]:
             yield layout
 
 
-def weigh(scenarios: Iterable[ServingScenario]) -> tuple[list[Candidate], set[str]]:
-    """Candidates that hold at least one request, and the accelerators that were tried."""
-    found, tried = [], set()
+def weigh(scenarios: Iterable[ServingScenario]) -> list[Candidate]:
+    """Candidates that hold at least one request."""
+    found = []
     for scenario in scenarios:
-        tried.add(scenario.gpu.slug)
         best = of_layout(replace(scenario, concurrency=1), scenario_layout(scenario))
         speeds = sweep(best) if best.fits else None
         if speeds is not None:
             found.append(Candidate(best=best, speeds=speeds, price_usd_per_gpu_hour=best.price_usd_per_gpu_hour))
-    return found, tried
+    return found
 
 
 def holds_context(scenario: ServingScenario) -> bool:
@@ -202,15 +202,26 @@ def cheapest(candidate: Candidate, demand: Demand, goals: Goals) -> Plan | None:
 
 
 def search(gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: Demand, goals: Goals,
-           most_gpus: int) -> Search:  # fmt: skip
-    """Every replica of `options` (models, engines and formats) on every accelerator, at every load."""
+           most_gpus: int, watch: Watch = nobody) -> Search:  # fmt: skip
+    """Every replica of `options` (models, engines and formats) on every accelerator, at every load. `watch` is told
+    how far it is."""
     long_enough = [one for one in options if holds_context(one)]
-    weighed, tried = weigh(one for option in long_enough for one in replicas_of(option, gpus, most_gpus))
+    turns = [(option, gpu) for option in long_enough for gpu in gpus]
     models = tuple(dict.fromkeys(one.model.name for one in options))
+    verifies = goals.statistic != "mean" and demand.request_rate is not None
+    parts = len(turns) + (VERIFIED * len(models) if verifies else 0)
+    weighed: list[Candidate] = []
+    for done, (option, gpu) in enumerate(turns):
+        watch(done, parts)
+        weighed += weigh(replicas_of(option, [gpu], most_gpus))
     plans = ranked(cheapest(one, demand, goals) for one in weighed)
-    if goals.statistic != "mean" and demand.request_rate is not None:
+    if verifies:
         of_models = [[one for one in plans if one.candidate.model == model][:VERIFIED] for model in models]
-        plans = ranked(under_arrivals(one, demand, goals) for of_model in of_models for one in of_model)
+        verified = []
+        for done, one in enumerate(one for of_model in of_models for one in of_model):
+            watch(len(turns) + done, parts)
+            verified.append(under_arrivals(one, demand, goals))
+        plans = ranked(verified)
     excluded = {name: sum(cheapest(one, demand, only(goals, name)) is None for one in weighed) for name in GOALS}
     closest: tuple[Plan, ...] = ()
     relaxed: dict[str, Plan] = {}
@@ -224,7 +235,7 @@ def search(gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: D
         plans=tuple(plans),
         candidates=len(weighed),
         points=sum(len(one.speeds.users) for one in weighed),
-        too_small=tuple(sorted(tried - {one.gpu.slug for one in weighed})),
+        too_small=tuple(sorted({gpu.slug for _, gpu in turns} - {one.gpu.slug for one in weighed})),
         models=models,
         too_long=tuple(name for name in models if name not in {one.model.name for one in long_enough}),
         held=tuple(name for name in models if name in {one.model for one in weighed}),
