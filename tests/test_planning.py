@@ -169,6 +169,8 @@ def test_a_mix_gives_the_same_plan_by_command_line_and_api_and_every_class_on_th
     assert "Each class of requests" in page and "8,192" in page and 'id="what-if-input_tokens"' not in page
     assert "--max-model-len 17408" in page
     assert client.get(f"/results/{answered.json['run_id']}/heat").status_code == 200
+    moved = client.get(f"/results/{answered.json['run_id']}/sensitivity").get_data(as_text=True)
+    assert "at the mean lengths of the mix" in moved
     assert "nearest to a goal" in cli(*words, *halves).stdout
 
 
