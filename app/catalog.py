@@ -27,7 +27,7 @@ from app.calculations.huggingface import read_config
 from app.calculations.kernel_library import Curves
 from app.calculations.uncertainty import Measured, Spread, Spreads
 from app.own import user_data
-from app.units import GB_PER_SECOND, GIB, MICRO, MILLI, PICO, TERA
+from app.units import GB_PER_SECOND, GIB, MIB, MICRO, MILLI, PICO, TERA
 
 DATA = Path(__file__).parent / "data"
 
@@ -160,8 +160,26 @@ def model_aliases() -> Mapping[str, str]:
 def read_model(model_id: str) -> Model:
     """A preset read from its config.json."""
     entry = preset_models()[model_id]
+    return read_config(config_of(entry), name=entry.id, source=entry.source)
+
+
+def config_of(entry: ModelEntry) -> dict[str, object]:
     with (DATA / "models" / entry.config_file).open(encoding="utf-8") as file:
-        return read_config(json.load(file), name=entry.id, source=entry.source)
+        config: dict[str, object] = json.load(file)
+    return config
+
+
+@cache
+def revision(model_id: str, month: str) -> Model:
+    """The preset as its publisher offered it in a month (YYYY-MM; "" today): what was corrected later, before that.
+
+    Raises KeyError for what is no preset.
+    """
+    for row in rows(DATA / "models" / "revisions.csv", ("model", "until", "changes", "source")):
+        if row["model"] == model_id and month and month < row["until"]:
+            entry = preset_models()[model_id]
+            return read_config(config_of(entry) | json.loads(row["changes"]), name=entry.id, source=row["source"])
+    return read_model(model_id)
 
 
 def model(name: str, field: str = "model") -> Model:
@@ -342,7 +360,7 @@ def gpu(name: str, field: str = "gpu", region: str = "") -> Gpu:
 # --- engines and surroundings -----------------------------------------------------------------------------------
 
 #: Suffix of a key in engines.toml -> suffix and factor of the field it becomes.
-UNITS = {"_gib": ("_bytes", GIB), "_ms": ("_seconds", MILLI), "_us": ("_seconds", MICRO)}
+UNITS = {"_gib": ("_bytes", GIB), "_mib": ("_bytes", MIB), "_ms": ("_seconds", MILLI), "_us": ("_seconds", MICRO)}
 
 
 def to_si(table: Mapping[str, object]) -> dict[str, object]:

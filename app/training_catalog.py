@@ -99,11 +99,16 @@ def optimizers() -> Mapping[str, Optimizer]:
 
 @cache
 def expected_recipes() -> Mapping[str, Recipe]:
-    """How frameworks are expected to use memory, by name; sizes in GiB become bytes."""
+    """How frameworks are expected to use memory, by name; sizes in GiB become bytes.
+
+    One that is `like` another differs from it in what its table says.
+    """
     found = {}
-    for name, one in tables("training_memory.toml").items():
+    known = tables("training_memory.toml")
+    for name, own in known.items():
+        one = known[own["like"]] | own if "like" in own else own
         in_bytes = {key.replace("_gib", "_bytes"): value * GIB for key, value in one.items() if key.endswith("_gib")}
-        plain = {key: value for key, value in one.items() if not key.endswith("_gib")}
+        plain = {key: value for key, value in one.items() if not key.endswith("_gib") and key != "like"}
         found[name] = Recipe(name=name, **plain, **in_bytes)
     return MappingProxyType(found)
 

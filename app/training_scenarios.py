@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -63,16 +63,19 @@ class Question:
             found["dp"] = max(self.values["num_gpus"] // product, 1)
         return found
 
-    def candidates(self) -> list[Candidate]:
-        """Layouts that keep what was given, best first. Raises InvalidInput where none is legal."""
-        combinations = choices(
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Layouts that keep what was given."""
+        return choices(
             self.model,
             self.values["num_gpus"],
             self.gpu.domain_gpus if self.gpu.domain_gpus > 1 else 1,
             self.fixed(),
             method=self.values["method"],
         )
-        return search(self.make, combinations)
+
+    def candidates(self) -> list[Candidate]:
+        """Those layouts, best first. Raises InvalidInput where none is legal."""
+        return search(self.make, self.combinations())
 
     def make(self, choice: Choice) -> TrainingScenario:
         """The scenario of one choice. Raises InvalidInput."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+MIB = 1024.0**2
 GIB = 1024.0**3
 GB_PER_SECOND = 1e9
 TERA = 1e12

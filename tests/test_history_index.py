@@ -219,8 +219,8 @@ def test_a_directory_that_cannot_be_written_costs_only_speed(tmp_path: Path, log
 CATCH_UP = """
 import sys
 from pathlib import Path
-from app.history_index import Index
-from app.run_log import RunLog
+from app.history.index import Index
+from app.history.run_log import RunLog
 Index(RunLog(Path(sys.argv[1])), Path(sys.argv[2])).catch_up()
 """
 

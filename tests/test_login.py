@@ -260,7 +260,8 @@ def test_the_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> Non
 
 def test_processes_that_start_at_once_have_the_same_key(tmp_path: Path) -> None:
     code = (
-        f"from pathlib import Path; from app.secret_key import secret_key; print(secret_key(Path({str(tmp_path)!r})))"
+        "from pathlib import Path; from app.server.secret_key import secret_key; "
+        f"print(secret_key(Path({str(tmp_path)!r})))"
     )
     started = [
         subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, text=True) for _ in range(6)

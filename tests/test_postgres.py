@@ -190,8 +190,8 @@ CATCH_UP = """
 import sys
 from pathlib import Path
 from app.config import database
-from app.history_index import Index
-from app.run_log import RunLog
+from app.history.index import Index
+from app.history.run_log import RunLog
 Index(RunLog(Path(sys.argv[1])), Path(sys.argv[2]), database(sys.argv[3])).catch_up()
 """
 

@@ -3,8 +3,11 @@
 import pytest
 
 from app import catalog
+from app.calculations.goodput import Limits
+from app.calculations.speculation import Speculation
 from app.measurements.benchmarks import benchmarks, release
 from app.measurements.protocol import WAVES, engine_of, protocol
+from app.measurements.serving import predict_serving
 
 ROW = {
     "source": "s", "source_date": "2025-12", "engine": "vllm", "engine_version": "0.11.0", "input_tokens": "1024",
@@ -125,11 +128,47 @@ def test_the_cache_of_inferencex_has_the_precision_that_its_launch_script_sets(m
     assert any("launch scripts" in text for text in found.assumed) == (precision == "fp8")
 
 
+R1 = QUANTISED | {"model": "deepseek-ai/DeepSeek-R1", "engine": "trtllm", "source_date": "2026-02"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "drafts"),
+    [
+        ({"engine_version": "1.2.0rc6.post3"}, 3),
+        ({"engine_version": "1.2.0rc6.post3", "dp": "8"}, 1),
+        ({"engine_version": "1.2.0rc6.post2"}, 0),
+        ({"engine_version": "1.1.0rc2.post2", "gpu": "h200-sxm"}, 3),
+        ({"engine_version": "1.1.0rc2.post2", "source_date": "2025-12"}, 0),
+        ({"engine_version": "1.2.0rc6.post3", "model": "deepseek-ai/DeepSeek-V3"}, 0),
+        ({"engine_version": "1.2.0rc6.post3", "source": "s"}, 0),
+    ],
+)
+def test_an_image_that_only_scripts_with_drafts_used_means_drafts(changes, drafts):
+    found = read(**(R1 | changes))
+    assert (found.draft_tokens, found.acceptance_rate) == ((drafts, 0.7) if drafts else (0, None))
+    assert any("drafted" in text for text in found.assumed) == (drafts > 0)
+
+
+def test_drafts_of_a_row_speed_its_tokens_up():
+    row = ROW | R1 | {"id": "x", "num_gpus": "8", "tp": "8", "metric": "tpot_ms", "value": "5"}
+    drafted, plain = (
+        next(predict_serving(row | {"engine_version": version})) for version in ("1.2.0rc6.post3", "1.2.0rc6.post2")
+    )
+    fewest = 1 / Speculation(draft_tokens=3, acceptance_rate=0.7).tokens_per_step
+    assert fewest < drafted.predicted / plain.predicted < 0.9
+
+
+def test_the_acceptance_of_drafts_is_that_of_its_source():
+    """3.20 tokens a step with 7 drafts: huggingface.co/nebius/MTP-DeepSeek-V3-0324."""
+    (rate,) = {option.acceptance_rate for benchmark in benchmarks() for option in benchmark.drafts}
+    assert Speculation(draft_tokens=7, acceptance_rate=rate).tokens_per_step == pytest.approx(3.20, rel=0.03)
+
+
 def test_every_option_of_a_launch_script_names_its_script_and_known_engines_and_gpus():
     families = {engine.family for engine in catalog.engines().values()}
     for benchmark in benchmarks():
         assert benchmark.reference
-        for option in benchmark.kv_cache:
+        for option in (*benchmark.kv_cache, *benchmark.drafts):
             assert ".sh" in option.reference and set(option.engines) <= families
             assert set(option.gpus) <= catalog.gpus().keys()
 
@@ -157,6 +196,31 @@ def test_a_rate_is_an_open_loop(notes):
 def test_an_infinite_rate_is_none(notes):
     found = read(notes, concurrency="")
     assert (found.arrival, found.request_rate, found.concurrency) == ("closed", None, None)
+
+
+def test_limits_that_a_rate_was_sought_within_are_read():
+    notes = "Poisson arrivals scheduled 8.62 req/s, limits p99 TTFT 2000 ms TPOT 200 ms, measured p99 TTFT 785.3"
+    found = read(notes, concurrency="")
+    assert found.request_rate == 8.62
+    assert found.limits == Limits(ttft_seconds=2.0, tpot_seconds=0.2, statistic="p99")
+    assert read("QPS=2.5", concurrency="").limits is None and read(notes).limits is None
+
+
+def test_latency_is_predicted_at_the_highest_rate_within_the_limits_and_throughput_at_the_stated_rate():
+    """Whatever rate is stated: two rates give one latency and two throughputs."""
+    notes = "Poisson arrivals scheduled {} req/s, limits p99 TTFT 2000 ms TPOT 30 ms"
+    row = ROW | {
+        "id": "x", "model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "h100-sxm", "num_gpus": "1", "tp": "1",
+        "concurrency": "", "value": "1",
+    }  # fmt: skip
+    found = {
+        (metric, rate): next(predict_serving(row | {"metric": metric, "notes": notes.format(rate)}))
+        for metric in ("tpot_ms", "requests_per_s")
+        for rate in (1, 4)
+    }
+    first, second = (found["tpot_ms", rate] for rate in (1, 4))
+    assert first.predicted == second.predicted < 30 and "highest rate within the stated limits" in first.reason
+    assert found["requests_per_s", 4].predicted == 4 * found["requests_per_s", 1].predicted
 
 
 def test_a_stated_concurrency_counts_before_a_rate():

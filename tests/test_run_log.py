@@ -337,7 +337,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from app.run_log import RunLog, new_run
+from app.history.run_log import RunLog, new_run
 writer, count = int(sys.argv[2]), int(sys.argv[3])
 log = RunLog(Path(sys.argv[1]))
 for number in range(count):
@@ -365,7 +365,7 @@ APPEND_WITHIN_A_LIMIT = """
 import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from app.run_log import RunLog, new_run
+from app.history.run_log import RunLog, new_run
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 run = new_run("estimate", "web", {"pad": "x" * 1000}, {}, now=datetime.now(UTC), token=b"123456")
 try:

@@ -6,10 +6,12 @@ import json
 import threading
 
 import pytest
+from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
 
 from app.calculations.errors import InvalidInput
+from app.command_line.history import history
 from app.history.run_log import WEB_FILE, RunLog
 from app.history.run_notes import FILE, Note, RunNotes, note_of
 from tests.pages import soup, words
@@ -39,6 +41,44 @@ def test_tags_are_shown_in_the_history(client: FlaskClient, run_log: RunLog) -> 
     run = logged(run_log)
     client.post(f"/results/{run.run_id}/note", data={"tags": "prod"})
     assert [words(tag) for tag in soup(client.get("/visualize").text).select("td.model .tag")] == ["prod"]
+
+
+def shown(client: FlaskClient, **query: str) -> list[str]:
+    """The runs of the table, newest first."""
+    rows = soup(client.get("/visualize", query_string=query).text).select("tbody th[scope=row] a")
+    return [row["href"].rsplit("/", 1)[1] for row in rows]
+
+
+def test_the_history_is_filtered_by_tag_and_searched_by_note(client: FlaskClient, run_log: RunLog) -> None:
+    first, second, third = (logged(run_log, {"model": name}).run_id for name in ("Qwen/Qwen3-8B", "gpt2", "gpt2"))
+    client.post(f"/results/{first}/note", data={"tags": "prod, q3", "note": "for Ann"})
+    client.post(f"/results/{second}/note", data={"tags": "Prod", "note": "qwen is next"})
+    assert shown(client) == [third, second, first]
+    assert shown(client, tag="prod") == [second, first]
+    assert shown(client, tag="q3") == [first] and shown(client, tag="q") == []
+    assert shown(client, tag="prod", model="Qwen/Qwen3-8B") == [first]
+    assert shown(client, q="ann") == [first] and shown(client, q="ann next") == []
+    assert shown(client, q="qwen") == [second, first]  # One by its note, the other by its model.
+    assert shown(client, q="prod", sort="model") == [second, first]
+    client.post(f"/results/{first}/note", data={"tags": "", "note": ""})
+    assert shown(client, tag="prod") == [second] and shown(client, q="ann") == []
+
+
+def test_a_tag_is_a_link_to_its_runs_and_the_list_offers_it(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    assert soup(client.get("/visualize").text).find("select", {"name": "tag"}) is None
+    client.post(f"/results/{run.run_id}/note", data={"tags": "prod"})
+    page = soup(client.get("/visualize").text)
+    assert page.select_one("td.model a.tag")["href"] == "/visualize?tag=prod"
+    assert [one["value"] for one in page.find("select", {"name": "tag"}).find_all("option")] == ["", "prod"]
+
+
+def test_the_command_line_filters_by_tag(client: FlaskClient, run_log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    tagged, _ = logged(run_log), logged(run_log)
+    RunNotes(run_log).add(Note(run_id=tagged.run_id, time=TIME, tags=("prod",)))
+    monkeypatch.setenv("LOG_DIR", str(run_log.directory))
+    done = CliRunner().invoke(history, ["--tag", "prod", "--json"])
+    assert [one["run_id"] for one in json.loads(done.output)["runs"]] == [tagged.run_id]
 
 
 def test_a_new_note_is_a_new_line_and_an_empty_one_takes_it_back(client: FlaskClient, run_log: RunLog) -> None:

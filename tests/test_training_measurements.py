@@ -77,6 +77,8 @@ def test_what_notes_say(notes, field, expected):
     [
         ("Megatron-Bridge (Megatron-Core)", "2026-06", "megatron"),
         ("Megatron-LM", "2021-04", "megatron-2021"),
+        ("Megatron-LM", "2022-05", "megatron-2022"),
+        ("Meta internal (FSDP+TP+CP+PP)", "2024-11", "llama-3"),
         ("Megatron-DeepSpeed", "2022-02", "megatron-deepspeed"),
         ("llm-foundry (Composer FSDP)", "2023-10", "llm-foundry"),
         ("MaxText (JAX)", "2025-06", "maxtext"),
@@ -174,34 +176,37 @@ def test_narayanan_2021_table_1(layers, hidden, heads, tp, pp, gpus, batch, tflo
     """TFLOPS per A100 of GPTs from 1.7 B to 1 T parameters, recomputation counted: arXiv:2104.04473, table 1."""
     one = gpt(layers, hidden, heads, tp=tp, pp=pp, num_gpus=gpus, global_batch_size=batch, metric="tflops_per_gpu",
               value=tflops, notes="flops_def=hardware:96*B*s*l*h^2*(1+s/6h+V/16lh)")  # fmt: skip
-    assert predicted(one) == pytest.approx(tflops, rel=0.07)
+    assert predicted(one) == pytest.approx(tflops, rel=0.06)
 
 
 @pytest.mark.parametrize(
-    ("layers", "hidden", "heads", "pp", "vpp", "recompute", "seconds", "tolerance"),
+    ("layers", "hidden", "heads", "pp", "vpp", "recompute", "seconds"),
     [
-        (105, 20_480, 128, 35, 3, "full", 49.05, 0.07),
-        (105, 20_480, 128, 35, 3, "selective", 37.83, 0.06),
-        (128, 25_600, 160, 64, 1, "full", 94.42, 0.1),
-        (128, 25_600, 160, 64, 1, "selective", 71.49, 0.06),
+        (105, 20_480, 128, 35, 3, "full", 49.05),
+        (105, 20_480, 128, 35, 3, "selective", 37.83),
+        (128, 25_600, 160, 64, 1, "full", 94.42),
+        (128, 25_600, 160, 64, 1, "selective", 71.49),
     ],
 )
-def test_korthikanti_2022_table_5(layers, hidden, heads, pp, vpp, recompute, seconds, tolerance):
+def test_korthikanti_2022_table_5(layers, hidden, heads, pp, vpp, recompute, seconds):
     """Seconds per iteration with full recomputation, and selective with sequence parallelism: arXiv:2205.05198."""
     gpus = 8 * pp
     one = gpt(layers, hidden, heads, tp=8, pp=pp, vpp=vpp, num_gpus=gpus, global_batch_size=gpus, micro_batch_size=1,
               activation_recompute=recompute, sequence_parallel=int(recompute == "selective"),
               source_date="2022-05", metric="step_time_s", value=seconds)  # fmt: skip
-    assert predicted(one) == pytest.approx(seconds, rel=tolerance)
+    assert predicted(one) == pytest.approx(seconds, rel=0.06)
 
 
-@pytest.mark.parametrize(("gpus", "dp", "tflops"), [(8192, 64, 430), (16_384, 128, 400)])
-def test_llama_3_table_4(gpus, dp, tflops):
-    """BF16 TFLOPS per H100 of Llama 3.1 405B at 8K tokens: arXiv:2407.21783, table 4."""
-    one = row(model="meta-llama/Llama-3.1-405B", gpu="h100-sxm", num_gpus=gpus, dp=dp, tp=8, pp=16, vpp="",
-              micro_batch_size="", global_batch_size=2048, sharding="fsdp-grad-op", precision="bf16",
-              activation_recompute="none", source_date="2024-11", metric="tflops_per_gpu", value=tflops,
-              framework="Meta internal (FSDP+TP+CP+PP)", notes="flops_def=model, PaLM-style")  # fmt: skip
+@pytest.mark.parametrize(
+    ("gpus", "cp", "dp", "seq_len", "batch", "tflops"),
+    [(8192, 1, 64, 8192, 2048, 430), (16_384, 1, 128, 8192, 2048, 400), (16_384, 16, 8, 131_072, 128, 380)],
+)
+def test_llama_3_table_4(gpus, cp, dp, seq_len, batch, tflops):
+    """BF16 TFLOPS per H100 of Llama 3.1 405B: arXiv:2407.21783, table 4."""
+    one = row(model="meta-llama/Llama-3.1-405B", gpu="h100-sxm", num_gpus=gpus, cp=cp, dp=dp, tp=8, pp=16, vpp="",
+              micro_batch_size="", global_batch_size=batch, seq_len=seq_len, sharding="fsdp-grad-op",
+              precision="bf16", activation_recompute="none", source_date="2024-11", metric="tflops_per_gpu",
+              value=tflops, framework="Meta internal (FSDP+TP+CP+PP)", notes="flops_def=model, PaLM-style")  # fmt: skip
     assert predicted(one) == pytest.approx(tflops, rel=0.06)
 
 

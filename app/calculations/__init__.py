@@ -10,14 +10,28 @@ from app.calculations.scenario import ServingScenario
 
 if TYPE_CHECKING:
     from app.calculations.advanced import AdvancedCalculator
+    from app.calculations.planning.plan import search as plan
+    from app.calculations.training.search import search as train
 
-__all__ = ["AdvancedCalculator", "Estimate", "InvalidInput", "Model", "ServingScenario", "estimate", "results"]
+__all__ = [
+    "AdvancedCalculator", "Estimate", "InvalidInput", "Model", "ServingScenario",
+    "estimate", "plan", "results", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """AdvancedCalculator is loaded when it is asked for: most who import the core do without."""
-    if name == "AdvancedCalculator":
-        from app.calculations.advanced import AdvancedCalculator
+    """What most who import the core do without is loaded when it is asked for."""
+    match name:
+        case "AdvancedCalculator":
+            from app.calculations.advanced import AdvancedCalculator
 
-        return AdvancedCalculator
+            return AdvancedCalculator
+        case "plan":
+            from app.calculations.planning.plan import search as plan
+
+            return plan
+        case "train":
+            from app.calculations.training.search import search as train
+
+            return train
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

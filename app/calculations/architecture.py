@@ -7,7 +7,7 @@ Sizes are elements; bytes come in with a precision (see `precision.py`, `memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -156,6 +156,13 @@ class Model:
     source: str = ""
     #: What the reader assumed or did not understand.
     warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, object], *, name: str, source: str = "") -> Model:
+        """The model that a Hugging Face config.json describes. Raises InvalidInput where it describes none."""
+        from app.calculations.huggingface import read_config
+
+        return read_config(config, name=name, source=source)
 
     def tensors(self) -> Iterator[Tensor]:
         yield from self.embedding

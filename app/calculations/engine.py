@@ -34,9 +34,10 @@ class Engine:
     max_sequences_large: int
     max_sequences_small: int
     sampler_copies: float
-    #: CUDA context and libraries; captured graphs; with more than one GPU communication buffers, and more for each
-    #: GPU of the group.
+    #: CUDA context and libraries, and of the context what each multiprocessor reserves; captured graphs; with more
+    #: than one GPU communication buffers, and more for each GPU of the group.
     context_bytes: float
+    context_per_multiprocessor_bytes: float
     graphs_bytes: float
     communication_bytes: float
     communication_per_gpu_bytes: float

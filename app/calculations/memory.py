@@ -58,9 +58,10 @@ def sampler_bytes(model: Model, *, sampler_rows: int, sampler_copies: float) -> 
     return sampler_rows * model.vocab_size * LOGIT_BYTES * sampler_copies
 
 
-def runtime_terms(engine: Engine, num_gpus: int) -> dict[str, float]:
+def runtime_terms(engine: Engine, gpu: Gpu, num_gpus: int) -> dict[str, float]:
     """Bytes beside the model: context and libraries, captured graphs, communication buffers of a group of GPUs."""
-    terms = {"context": engine.context_bytes, "graphs": engine.graphs_bytes}
+    context = engine.context_bytes + gpu.multiprocessors * engine.context_per_multiprocessor_bytes
+    terms = {"context": context, "graphs": engine.graphs_bytes}
     if num_gpus > 1:
         terms["communication buffers"] = engine.communication_bytes + num_gpus * engine.communication_per_gpu_bytes
     return terms
@@ -237,7 +238,7 @@ def plan(
             sampler_rows=max_sequences or engine.max_sequences(gpu),
             sampler_copies=engine.sampler_copies,
         ),
-        runtime=sum(runtime_terms(engine, layout.num_gpus).values()) if runtime_bytes is None else runtime_bytes,
+        runtime=sum(runtime_terms(engine, gpu, layout.num_gpus).values()) if runtime_bytes is None else runtime_bytes,
         device=max(gpu.memory_bytes - reserved_bytes, 0.0),
         utilization=utilization,
         shared_prefix_tokens=shared_prefix_tokens,

@@ -11,6 +11,7 @@ from app.calculations import cost
 from app.calculations.energy import joules_per_token, kilowatt_hours_per_million, site_watts, watt_hours_per_request
 from app.calculations.estimate import Estimate, LayoutEstimate
 from app.calculations.explanation import layout_reason, strategy, verdict, warnings
+from app.calculations.goodput import Limits, at_goodput
 from app.calculations.memory import UNLIMITED, block_working_bytes, runtime_terms
 from app.calculations.offload import offload
 from app.calculations.operators import Pass, flops_by_component
@@ -202,7 +203,7 @@ def memory_terms(best: LayoutEstimate) -> list[dict[str, Any]]:
     widest = "widest block of a step" if plan.activations <= blocks else "logits of the sampler"
     terms.append(("activations", widest, plan.activations))
     if scenario.runtime_gib is None:
-        terms += [("runtime", *term) for term in runtime_terms(scenario.engine, layout.num_gpus).items()]
+        terms += [("runtime", *term) for term in runtime_terms(scenario.engine, scenario.gpu, layout.num_gpus).items()]
     else:
         terms.append(("runtime", "set by hand", plan.runtime))
     return [{"part": part, "detail": detail, "bytes": round(size)} for part, detail, size in terms if size]
@@ -255,6 +256,16 @@ def served_spread(best: LayoutEstimate, found: Spread | None) -> Spread | None:
 PERCENTILES = ("p50", "p90", "p99")
 
 
+def within_goals(best: LayoutEstimate) -> float | None:
+    """The highest rate at which the mean request meets the goals, 0 where it never does; None without goals."""
+    ttft, tpot = best.scenario.max_ttft_ms, best.scenario.max_tpot_ms
+    if ttft is None and tpot is None:
+        return None
+    limits = Limits(ttft_seconds=(ttft or math.inf) / MILLISECONDS, tpot_seconds=(tpot or math.inf) / MILLISECONDS)
+    found = at_goodput(best, limits)
+    return found.scenario.request_rate if found else 0.0
+
+
 def load_results(best: LayoutEstimate) -> dict[str, Any]:
     """The most requests that are served at this length, and under Poisson arrivals the share of it that is asked for
     and how TTFT and TPOT spread over requests. Null where they are not known."""
@@ -264,6 +275,7 @@ def load_results(best: LayoutEstimate) -> dict[str, Any]:
     rate = best.scenario.request_rate if best.scenario.arrival == "open" else None
     found: dict[str, Any] = {
         "max_requests_per_s": quantity(most, spreads["throughput"]),
+        "goodput_requests_per_s": quantity(within_goals(best) if rate else None, spreads["throughput"]),
         "utilization": rate / most if rate and most else None,
     }
     for name in ("ttft", "tpot"):

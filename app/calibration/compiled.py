@@ -37,9 +37,9 @@ STEPS = ("decode", "alone", "mixed", "burst", "drain")
 STEP_NUMBERS = ("repeats", "sequences", "eager_layers")
 ROW_NUMBERS = (
     "mixed_prompts", "burst_prompts", "chunks", "fill", "stages", "wanted", "running", "asked", "replicas",
-    "input_tokens", "output_tokens", "waves", "length_spread", "is_static", "is_burst", "prefill_first",
-    "whole_prompts", "gang",
-    "gang_tokens", "in_flight", "median_step", "drain_steps", "recomputed", "admitted", "kept",
+    "input_tokens", "output_tokens", "output_steps", "steps_per_token", "waves", "length_spread", "is_static",
+    "is_burst", "prefill_first", "whole_prompts", "gang", "gang_tokens", "in_flight", "median_step", "drain_steps",
+    "recomputed", "admitted", "kept",
 )  # fmt: skip
 TERMS = ("launch", "compute", "memory", "serial", "smoothness")
 #: Shares of peak and bandwidth of the plain roofline that predictions are held against (llm-analysis' defaults).
@@ -53,7 +53,7 @@ LEAST_CHUNKS = 8
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
     """One row: `terms` (operators x TERMS), `scaled` (operators x 3: launch, compute, memory coefficient), `step` of
-    each operator; `steps` (5 x STEP_NUMBERS); `numbers` (ROW_NUMBERS)."""
+    each operator, that of its drafts len(STEPS) further on; `steps` (5 x STEP_NUMBERS); `numbers` (ROW_NUMBERS)."""
 
     identifier: str
     source: str
@@ -88,22 +88,43 @@ def operator_lines(
     step: Step, best: LayoutEstimate, traffic: Traffic, machine: Machine
 ) -> list[tuple[list[float], list[int]]]:
     """Terms and coefficients of the operators of a step."""
-    lines = []
+    return list(work_lines(step, best, traffic, machine, 1.0))
+
+
+def draft_lines(
+    step: Step, best: LayoutEstimate, traffic: Traffic, machine: Machine
+) -> list[tuple[list[float], list[int]]]:
+    """Those of the drafts before a step."""
+    if not step.draft_steps:
+        return []
+    return list(work_lines(replace(step, work=step.undrafted), best, traffic, machine, step.draft_steps))
+
+
+def work_lines(
+    step: Step, best: LayoutEstimate, traffic: Traffic, machine: Machine, times: float
+) -> Iterator[tuple[list[float], list[int]]]:
     for operator in step_operators(best.plan, step, traffic):
-        count = operator.count
+        count = operator.count * times
         if operator.component == "network":
             seconds = count * float(collective_seconds(operator, machine))
-            lines.append(([0.0, 0.0, 0.0, seconds, 2.0], [ONE, ONE, INDEX[network_coefficient(operator, machine)]]))
+            yield [0.0, 0.0, 0.0, seconds, 2.0], [ONE, ONE, INDEX[network_coefficient(operator, machine)]]
             continue
         terms = machine.terms(operator)
         compute, memory = SCALED_BY[operator.kernel]
         values = [count * float(value) for value in (terms.launch, terms.compute, terms.memory, terms.serial)]
-        lines.append(([*values, terms.smoothness], [INDEX["launch"], INDEX[compute], INDEX[memory]]))
-    return lines
+        yield [*values, terms.smoothness], [INDEX["launch"], INDEX[compute], INDEX[memory]]
 
 
 def roofline_seconds(step: Step, best: LayoutEstimate, traffic: Traffic) -> float:
     """The longer of arithmetic at peak and bytes at bandwidth, operator by operator, at flat efficiencies."""
+    total = 0.0
+    drafts = [(replace(step, work=step.undrafted), step.draft_steps)] if step.draft_steps else []
+    for one, times in [(step, 1.0), *drafts]:
+        total += times * roofline_pass(one, best, traffic)
+    return total
+
+
+def roofline_pass(step: Step, best: LayoutEstimate, traffic: Traffic) -> float:
     gpu, chip = best.scenario.gpu, best.machine.chip
     total = 0.0
     for operator in step_operators(best.plan, step, traffic):
@@ -133,10 +154,11 @@ def steps_of(scenario: ServingScenario) -> tuple[Any, Any, Any, Any, Any, dict[s
             steps.append([0.0, 0.0, 0.0])
             plain.append(0.0)
             continue
-        for values, which in operator_lines(step, best, traffic, best.machine):
-            terms.append(values)
-            scaled.append(which)
-            belongs.append(position)
+        for place, lines in ((position, operator_lines), (position + len(STEPS), draft_lines)):
+            for values, which in lines(step, best, traffic, best.machine):
+                terms.append(values)
+                scaled.append(which)
+                belongs.append(place)
         eager = 0.0 if step.graph else best.plan.model.num_layers * step.repeats
         steps.append([step.repeats, float(step.sequences), float(eager)])
         plain.append(roofline_seconds(step, best, traffic))
@@ -152,6 +174,8 @@ def steps_of(scenario: ServingScenario) -> tuple[Any, Any, Any, Any, Any, dict[s
         "replicas": crowd.replicas,
         "input_tokens": load.input_tokens,
         "output_tokens": load.output_tokens,
+        "output_steps": load.output_steps,
+        "steps_per_token": load.steps_per_token if load.output_tokens > 1 else 1.0,
         "waves": load.waves,
         "length_spread": load.length_spread,
         "is_static": float(load.mode == "static"),

@@ -36,7 +36,7 @@ class Table:
         self.scaled = np.concatenate([row.scaled for row in shared]).astype(int)
         counts = [len(row.step) for row in shared]
         self.run = np.repeat(np.arange(len(shared)), counts)
-        self.place = self.run * len(STEPS) + np.concatenate([row.step for row in shared])
+        self.place = self.run * 2 * len(STEPS) + np.concatenate([row.step for row in shared])
         self.steps = np.stack([row.steps for row in shared])
         self.numbers = np.stack([row.numbers for row in self.rows])
         self.first_row = np.unique(self.of_row, return_index=True)[1]
@@ -54,12 +54,12 @@ class Table:
         launch, compute, memory, serial, smoothness = self.terms.T
         seconds = launch * by_launch + serial * by_memory
         seconds += smooth_maximum(compute * by_compute, memory * by_memory, smoothness)
-        shape = (len(self.steps), len(STEPS))
-        gpu = np.bincount(self.place, seconds, minlength=shape[0] * shape[1]).reshape(shape)
+        shape = (len(self.steps), 2, len(STEPS))
+        gpu, drafts = np.bincount(self.place, seconds, minlength=np.prod(shape)).reshape(shape).transpose(1, 0, 2)
         repeats, sequences, layers = (self.steps[:, :, STEP_NUMBERS.index(n)] for n in STEP_NUMBERS)
         c = {name: coefficients[:, [position]] for name, position in INDEX.items()}
         busy = smooth_maximum(gpu, c["layer_seconds"] * layers, HOST_OVERLAP)
-        return busy + c["step_seconds"] * repeats + c["sequence_seconds"] * sequences
+        return busy + drafts + c["step_seconds"] * repeats + c["sequence_seconds"] * sequences
 
     def predict(self, coefficients: Any) -> Any:
         """The measured quantity of every row; `coefficients`: rows x NAMES."""
@@ -85,6 +85,7 @@ class Table:
             drain=drain,
         )
         wanted, running, outputs, inputs = n("wanted"), n("running"), n("output_tokens"), n("input_tokens")
+        token_steps = n("output_steps")
         queue = Scheduler(
             prefill_first=n("prefill_first"),
             whole_prompts=n("whole_prompts"),
@@ -92,10 +93,10 @@ class Table:
             gang_tokens=n("gang_tokens"),
         )
         closed = queueing.closed_loop(
-            steps, queue, concurrency=wanted, running=running, input_tokens=inputs, output_tokens=outputs,
+            steps, queue, concurrency=wanted, running=running, input_tokens=inputs, output_tokens=token_steps,
             waves=n("waves"), length_spread=n("length_spread"),
         )  # fmt: skip
-        down = {"output_tokens": outputs, "decode_steps": n("drain_steps"), "recomputed": n("recomputed")}
+        down = {"output_tokens": token_steps, "decode_steps": n("drain_steps"), "recomputed": n("recomputed")}
         static = queueing.static_batch(steps, concurrency=wanted, **down)
         burst_loop = queueing.together(steps, concurrency=wanted, admitted=n("admitted"), kept=n("kept"), **down)
         is_static, is_burst = n("is_static") > 0, n("is_burst") > 0
@@ -105,9 +106,10 @@ class Table:
             )
             for name in ("ttft", "tpot", "rate")
         )
+        tpot = tpot * n("steps_per_token")
         rate = rate * n("replicas") * np.minimum(n("asked") / (wanted * n("replicas")), 1.0)
         after = np.maximum(outputs - 1, 0.0)
-        middle = np.where(n("median_step") > 0, median_step(steps, running, outputs), tpot)
+        middle = np.where(n("median_step") > 0, median_step(steps, running, token_steps), tpot)
         by_metric = {
             "ttft_ms": ttft * 1e3,
             "tpot_ms": tpot * 1e3,

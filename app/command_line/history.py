@@ -27,7 +27,8 @@ LISTED = 20
 @click.option("--gpu", metavar="NAME", help="Only runs on this accelerator.")
 @click.option("--kind", type=click.Choice(("estimate", "train", "plan")), help="Only runs of this kind.")
 @click.option("--since", metavar="DAY", help="Only runs from this day (UTC) on, as in 2026-11-23.")
-@click.option("--text", metavar="WORDS", help="Only runs with these words in model, GPU or note.")
+@click.option("--text", metavar="WORDS", help="Only runs with these words in model, GPU, tags or note.")
+@click.option("--tag", metavar="TAG", help="Only runs with this tag.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a table for a spreadsheet.")
 @click.option("--verify", is_flag=True, help="Count good lines, broken ones and ids that occur twice.")
 @click.option("--compact", is_flag=True, help="Take broken lines and older twins out of the log.")
@@ -66,6 +67,7 @@ def searched(log: RunLog, limit: int | None, filters: dict[str, str | None], as_
             model=known(filters["model"], lambda name: catalog.model(name).name),
             gpu=known(filters["gpu"], lambda name: catalog.gpu(name).slug),
             kind=filters["kind"] or "",
+            tag=filters["tag"] or "",
             since=day(filters["since"]),
         )
     )

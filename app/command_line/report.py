@@ -33,6 +33,7 @@ QUANTITIES = {
     "total_tokens_per_s": ("Input and output", formatting.rate, " tokens/s"),
     "requests_per_s": ("Requests", formatting.rate, " per s"),
     "max_requests_per_s": ("Most requests", formatting.rate, " per s"),
+    "goodput_requests_per_s": ("Requests within the goals", formatting.rate, " per s"),
     "output_tokens_per_s_per_user": ("Output per user", formatting.rate, " tokens/s"),
     "energy_j_per_token": ("Energy per output token", formatting.joules, ""),
     "power_w_per_gpu": ("Power per GPU", formatting.watts, ""),

@@ -106,6 +106,11 @@ RESULT_KEYS = {
     "requests_per_s": Key("quantity", "requests/s", "Finished requests, whole instance."),
     "output_tokens_per_s_per_user": Key("quantity", "tokens/s", "What one user sees: 1 / time per output token."),
     "max_requests_per_s": Key("quantity", "requests/s", "Most that are served at this length, whole instance."),
+    "goodput_requests_per_s": Key(
+        "quantity",
+        "requests/s",
+        "Highest rate of Poisson arrivals at which the mean request meets its goals; null without goals or a rate.",
+    ),
     "utilization": Key("number?", "share", "Arrivals over the most that are served; null without an arrival rate."),
     "ttft_ms_p50": Key("quantity", "ms", "Median TTFT under Poisson arrivals; null elsewhere, or without end."),
     "ttft_ms_p90": Key("quantity", "ms", "TTFT that nine of ten requests stay below."),

@@ -31,6 +31,7 @@ class Filters:
     source: str = ""
     kind: str = ""
     fits: str = ""
+    tag: str = ""
     since: str = ""
     until: str = ""
 
@@ -66,6 +67,7 @@ class Query:
                 source=reader.one_of("source", SOURCES),
                 kind=reader.one_of("kind", KINDS),
                 fits=reader.one_of("fits", ("yes", "no")),
+                tag=reader.short("tag"),
                 since=reader.day("from"),
                 until=reader.day("to"),
             ),
@@ -85,6 +87,10 @@ class Query:
     def only(self, selected: tuple[str, ...], page: int) -> Query:
         """The same with what turned out to exist: these runs, this page."""
         return replace(self, selected=selected, page=page)
+
+    def tagged(self, tag: str) -> Query:
+        """The same of the runs that have this tag."""
+        return replace(self, filters=replace(self.filters, tag=tag))
 
     def args(self, **changes: Any) -> dict[str, Any]:
         """The query string that says this, changed; what is as by default is not said."""

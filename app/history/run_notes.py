@@ -10,6 +10,7 @@ import json
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
@@ -31,6 +32,11 @@ class Note:
     time: str
     tags: tuple[str, ...] = ()
     text: str = ""
+
+    @property
+    def words(self) -> str:
+        """What a search looks in."""
+        return f"{' '.join(self.tags)} {self.text}".lower()
 
 
 def note_of(run_id: str, time: str, *, tags: str, text: str) -> Note:
@@ -69,6 +75,11 @@ class RunNotes:
 
     def of(self, run_ids: Iterable[str]) -> dict[str, Note]:
         """The newest note of each of these runs that has one. Raises OSError."""
+        known = self.all()
+        return {run_id: known[run_id] for run_id in run_ids if run_id in known}
+
+    def all(self) -> dict[str, Note]:
+        """The newest note of every run that has one, in the order in which they were made. Raises OSError."""
         with self._lock:
             news = self._log.follow(FILE, self._mark, read)
             if news is None or news.restarted:
@@ -76,8 +87,20 @@ class RunNotes:
             if news is not None:
                 self._newest |= {note.run_id: note for _, _, note in news.items}
             self._mark = news.mark if news is not None else None
-            found = {run_id: self._newest[run_id] for run_id in run_ids if run_id in self._newest}
-        return {run_id: note for run_id, note in found.items() if note.tags or note.text}
+            return {run_id: note for run_id, note in self._newest.items() if note.tags or note.text}
+
+    def tagged(self, tag: str) -> list[str]:
+        """The runs that have a tag, in capitals or not."""
+        return [run_id for run_id, note in self.all().items() if tag.lower() in map(str.lower, note.tags)]
+
+    def saying(self, words: Iterable[str]) -> list[str]:
+        """The runs whose note and tags hold every one of these words, which are in small letters."""
+        wanted = list(words)
+        return [run_id for run_id, note in self.all().items() if all(word in note.words for word in wanted)]
+
+    def tags(self) -> Counter[str]:
+        """Every tag, and how many runs have it."""
+        return Counter(tag for note in self.all().values() for tag in note.tags)
 
 
 def read(line: bytes) -> Note | None:

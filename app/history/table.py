@@ -25,6 +25,7 @@ from app.history.index import (
 from app.history.query import Filters, Query
 from app.history.rows import COLUMN, Row
 from app.history.run_log import Run, RunLog
+from app.history.run_notes import RunNotes
 
 #: Choices offered in one selection; the text search finds the rest.
 MAX_CHOICES = 300
@@ -38,6 +39,8 @@ RARE = 50
 MAX_EXPORTED = 100_000
 #: Points of a chart; more could not be told apart.
 MAX_POINTS = 5000
+#: Runs that one filter finds by their tags or notes.
+MAX_NOTED = 20_000
 #: Rows fetched at once.
 CHUNK = 500
 
@@ -112,16 +115,17 @@ class History:
     Every method raises OSError where the log cannot be read and IndexUnavailable where the index cannot be used.
     """
 
-    def __init__(self, log: RunLog, index: Index) -> None:
+    def __init__(self, log: RunLog, index: Index, notes: RunNotes | None = None) -> None:
         self._log = log
         self._index = index
+        self._notes = notes or RunNotes(log)
         self._share_again = 0.0
 
     def query(self, query: Query) -> Page:
         """The page of rows that the query asks for; the last page where it asks for one beyond."""
 
         def page(db: sa.Connection) -> Page:
-            state, search = self._index.state(db), Search(db, query)
+            state, search = self._index.state(db), self._search(db, query)
             pages = max(1, -(-search.matching // query.per_page))
             number = min(query.page, pages)
             ids = search.ids((number - 1) * query.per_page, query.per_page)
@@ -134,25 +138,32 @@ class History:
                 total=state.runs,
                 skipped=state.skipped,
                 unread=min(1.0, state.behind / state.size) if state.size else 0.0,
-                choices=choices(db),
+                choices=choices(db) | {"tag": [Choice(tag, tag, n) for tag, n in sorted(self._notes.tags().items())]},
             )
 
         return self._read(page)
 
+    def _search(self, db: sa.Connection, query: Query) -> Search:
+        """What matches by setup and time, and by the tags and notes that people gave."""
+        filters = query.filters
+        tagged = self._notes.tagged(filters.tag) if filters.tag else None
+        words = filters.q.lower().split()
+        return Search(db, query, tagged=tagged, noted=self._notes.saying(words) if words else [])
+
     def matching(self, query: Query, most: int) -> list[Row]:
         """The first `most` rows that the query asks for, in its order."""
-        return self._read(lambda db: list(rows_of(db, Search(db, query).ids(0, most))))
+        return self._read(lambda db: list(rows_of(db, self._search(db, query).ids(0, most))))
 
     def count(self, query: Query) -> int:
         """How many runs the query asks for."""
-        return self._read(lambda db: Search(db, query).matching)
+        return self._read(lambda db: self._search(db, query).matching)
 
     def points(self, query: Query, most: int = MAX_POINTS) -> list[Point]:
         """The newest runs that the filters let through, as points of a chart."""
         newest = Query(filters=query.filters)
 
         def points(db: sa.Connection) -> list[Point]:
-            ids = Search(db, newest).ids(0, most)
+            ids = self._search(db, newest).ids(0, most)
             of_run = {*NUMBERS, "run_id", "milliseconds"}
             columns = [(runs if name in of_run else setups).c[name] for name in Point.__slots__]
             return [Point(*found) for found in _joined(db, ids, columns)]
@@ -228,13 +239,22 @@ class History:
 class Search:
     """A query against one state of the index: how many runs match, and which they are in order."""
 
-    def __init__(self, db: sa.Connection, query: Query) -> None:
+    def __init__(
+        self, db: sa.Connection, query: Query, *, tagged: Sequence[str] | None = None, noted: Sequence[str] = ()
+    ) -> None:
+        """`tagged`: the runs that have the tag that is asked for; `noted`: those whose notes hold the words."""
         self._db = db
         self._order = query.sort
-        self._setup_conditions = setup_conditions(query.filters)
-        self._time_conditions = time_conditions(query.filters)
+        words = word_conditions(query.filters)
+        self._setup_conditions = setup_conditions(query.filters) + ([] if noted else words)
+        self._run_conditions = time_conditions(query.filters)
+        if noted:
+            wordy = runs.c.setup.in_(sa.select(setups.c.id).where(*words))
+            self._run_conditions.append(sa.or_(wordy, is_one_of(noted)))
+        if tagged is not None:
+            self._run_conditions.append(is_one_of(tagged))
         self.matching = self._count(self._setup_conditions)
-        total = self._count([]) if self._setup_conditions or self._time_conditions else self.matching
+        total = self._count([]) if self._setup_conditions or self._run_conditions else self.matching
         self._rare = self.matching * RARE < total
 
     def ids(self, offset: int, most: int) -> list[int]:
@@ -274,7 +294,7 @@ class Search:
     def _walk(self, run_conditions: list, order: list, offset: int, most: int, conditions: list | None = None) -> list:
         """Ids in order. Where matches are rare, the index of setups or times finds them and they are sorted then."""
         conditions = self._setup_conditions if conditions is None else conditions
-        query = sa.select(runs.c.id).where(*run_conditions, *self._time_conditions).offset(offset).limit(most)
+        query = sa.select(runs.c.id).where(*run_conditions, *self._run_conditions).offset(offset).limit(most)
         rare = self._rare
         if conditions:
             if conditions is not self._setup_conditions:
@@ -286,7 +306,7 @@ class Search:
 
     def _count(self, conditions: list, run_conditions: Iterable = ()) -> int:
         """How many runs meet conditions on their setup and on themselves."""
-        run_conditions = [*run_conditions, *self._time_conditions]
+        run_conditions = [*run_conditions, *self._run_conditions]
         if not run_conditions:
             total = sa.select(sa.func.coalesce(sa.func.sum(setups.c.runs), 0)).where(*conditions)
             return int(self._db.scalars(total).one())
@@ -302,7 +322,7 @@ def _directed(column: sa.Column, descending: bool) -> sa.UnaryExpression:
 
 def setup_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
     """What the filters ask of model, GPU and all else that runs share."""
-    if any("\0" in getattr(filters, name) for name in ("model", "gpu", "engine", "q")):
+    if any("\0" in getattr(filters, name) for name in ("model", "gpu", "engine")):
         return [sa.false()]  # No row holds this character, and PostgreSQL refuses a question with it.
     conditions: list[sa.ColumnElement[bool]] = [
         setups.c[name] == getattr(filters, name)
@@ -311,7 +331,19 @@ def setup_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
     ]
     if filters.fits:
         conditions.append(setups.c.fits == (filters.fits == "yes"))
-    return conditions + [setups.c.words.contains(word, autoescape=True) for word in filters.q.lower().split()]
+    return conditions
+
+
+def word_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
+    """That a setup holds every word."""
+    if "\0" in filters.q:
+        return [sa.false()]
+    return [setups.c.words.contains(word, autoescape=True) for word in filters.q.lower().split()]
+
+
+def is_one_of(run_ids: Sequence[str]) -> sa.ColumnElement[bool]:
+    """That a run is one of these; of very many the newest notes count, since a database takes only so many values."""
+    return runs.c.run_id.in_(run_ids[-MAX_NOTED:])
 
 
 def time_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:

@@ -25,30 +25,60 @@ def shape(row: Row) -> tuple[int, int]:
     return round(float(row.get("input_tokens") or 0)), round(float(row.get("output_tokens") or 0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KvCacheOption:
-    """A precision of the KV cache that a launch script sets, and the runs that it starts."""
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """What a launch script sets, and the runs that it starts."""
 
     model: str
     engines: tuple[str, ...]
-    precision: str
     reference: str
     gpus: tuple[str, ...] = ()
+
+    def covers(self, row: Row) -> bool:
+        return (
+            (row.get("model") or "").rpartition("/")[2].lower().startswith(self.model)
+            and row.get("engine") in self.engines
+            and (not self.gpus or row.get("gpu") in self.gpus)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KvCacheOption(Option):
+    """A precision of the KV cache."""
+
+    precision: str
     #: (first version, first month of builds without one); None: always.
     since: tuple[str, str] | None = None
 
     def covers(self, row: Row) -> bool:
-        return (
-            row["model"].rpartition("/")[2].lower().startswith(self.model)
-            and row["engine"] in self.engines
-            and (not self.gpus or row["gpu"] in self.gpus)
-            and (self.since is None or self._recent(row, *self.since))
-        )
+        return super().covers(row) and (self.since is None or self._recent(row, *self.since))
 
     @staticmethod
     def _recent(row: Row, version: str, month: str) -> bool:
         number = release(row.get("engine_version") or "")
         return number >= (release(version) or (0, 0)) if number else (row.get("source_date") or "") >= month
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftOption(Option):
+    """Speculative decoding: tokens drafted before each step, with attention in replicas and else."""
+
+    version: str
+    from_month: str
+    draft_tokens: int
+    draft_tokens_attention_dp: int
+    acceptance_rate: float
+
+    def covers(self, row: Row) -> bool:
+        return (
+            super().covers(row)
+            and row.get("engine_version") == self.version
+            and (row.get("source_date") or "") >= self.from_month
+        )
+
+    def drafts(self, row: Row) -> int:
+        in_replicas = float(row.get("dp") or 1) > 1
+        return self.draft_tokens_attention_dp if in_replicas else self.draft_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +90,18 @@ class Benchmark:
     shapes: frozenset[tuple[int, int]]
     length_spread: float
     kv_cache: tuple[KvCacheOption, ...]
+    drafts: tuple[DraftOption, ...]
 
     def kv_precision(self, row: Row) -> str:
         """Of a row of quantised weights; empty where the script sets none."""
         if not row.get("weight_precision"):
             return ""
         return next((option.precision for option in self.kv_cache if option.covers(row)), "")
+
+    def drafting(self, row: Row) -> tuple[int, float] | None:
+        """Drafted tokens and the rate of their acceptance; None where the script sets none."""
+        found = next((option for option in self.drafts if option.covers(row)), None)
+        return (found.drafts(row), found.acceptance_rate) if found else None
 
 
 def benchmark_of(row: Row) -> Benchmark | None:
@@ -86,11 +122,11 @@ def benchmarks() -> tuple[Benchmark, ...]:
 
 
 def _read(table: Mapping[str, Any]) -> Benchmark:
-    def option(found: Mapping[str, Any]) -> KvCacheOption:
-        values: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in found.items()}
-        return KvCacheOption(**values)
+    def values(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: tuple(one) if isinstance(one, list) else one for key, one in found.items()}
 
     read: dict[str, Any] = dict(table)
     read["shapes"] = frozenset((prompt, output) for prompt, output in table["shapes"])
-    read["kv_cache"] = tuple(option(found) for found in table["kv_cache"])
+    read["kv_cache"] = tuple(KvCacheOption(**values(found)) for found in table["kv_cache"])
+    read["drafts"] = tuple(DraftOption(**values(found)) for found in table["drafts"])
     return Benchmark(**read)

@@ -13,6 +13,7 @@ from app.calculations.estimate import GIB, formats_of, memory_plan
 from app.calculations.formats import resolve
 from app.calculations.memory import largest
 from app.calculations.parallelism import Layout
+from app.calculations.scenario import ServingScenario
 from app.measurements.prediction import Prediction, Row
 from app.measurements.serving import precision, predict_serving, weight_precision, whole
 from app.measurements.training_prediction import predict_training
@@ -59,12 +60,10 @@ def predict_kv_capacity(row: Row) -> Iterator[Prediction]:
         metric="kv_cache_tokens",
         measured=float(row["kv_tokens_or_blocks"]) * block,
     )
-    raw, layout = vllm_inputs(row, row.get("vllm_version", ""))
-    raw["kv_precision"] = precision(row["kv_precision"])
     if not row["gpu"]:
         yield replace(base, reason="the accelerator is not stated")
         return
-    scenario, _ = serving_scenario(raw)
+    scenario, layout = vllm_run(row, row.get("vllm_version", ""), kv_precision=precision(row["kv_precision"]))
     plan = memory_plan(scenario, layout, formats_of(scenario))
     tokens = largest(lambda count: plan.fits(1, count), 1_000_000_000)
     yield replace(base, predicted=float(tokens // block * block))
@@ -72,8 +71,7 @@ def predict_kv_capacity(row: Row) -> Iterator[Prediction]:
 
 def predict_breakdown(row: Row) -> Iterator[Prediction]:
     """Weights, everything but the cache, and the cache per GPU in GiB, as vLLM logs them."""
-    raw, layout = vllm_inputs(row, row["engine_version"])
-    scenario, _ = serving_scenario(raw)
+    scenario, layout = vllm_run(row, row["engine_version"])
     plan = memory_plan(scenario, layout, formats_of(scenario))
     weights = plan.stage_weights[0]
     fixed = weights + plan.activations + plan.runtime
@@ -95,8 +93,11 @@ def predict_breakdown(row: Row) -> Iterator[Prediction]:
             )
 
 
-def vllm_inputs(row: Row, version: str) -> tuple[dict[str, object], Layout]:
-    """A row of vLLM's log as raw inputs: its era decides the defaults, the old one profiled the whole model length."""
+def vllm_run(row: Row, version: str, **inputs: object) -> tuple[ServingScenario, Layout]:
+    """A row of vLLM's log as a scenario: its era decides the defaults, the old one profiled the whole model length.
+
+    The model is what its publisher offered at the time.
+    """
     tp, pp = whole(row["tp"]) or 1, whole(row.get("pp", "")) or 1
     old = is_old_vllm(version)
     longest = whole(row.get("max_model_len", "")) or 0
@@ -111,8 +112,17 @@ def vllm_inputs(row: Row, version: str) -> tuple[dict[str, object], Layout]:
         "weight_precision": weight_precision(row),
         "memory_utilization": row["gpu_memory_utilization"] or None,
         "max_batched_tokens": max(2048, longest) if old and longest else None,
+        **inputs,
     }
-    return raw, Layout(tp=tp, pp=pp)
+    scenario, _ = serving_scenario(raw)
+    model = catalog.revision(scenario.model.name, month_of(version))
+    return replace(scenario, model=model), Layout(tp=tp, pp=pp)
+
+
+def month_of(version: str) -> str:
+    """The month (YYYY-MM) that a version states, else ""."""
+    found = re.search(r"\b20\d\d-\d\d", version)
+    return found.group() if found else ""
 
 
 def is_old_vllm(version: str) -> bool:
@@ -120,10 +130,10 @@ def is_old_vllm(version: str) -> bool:
     if "V1" in version:
         return False
     number = re.search(r"\b0\.(\d+)", version)
-    month = re.search(r"\b(20\d\d)-(\d\d)", version)
+    month = month_of(version)
     if number:
         return int(number.group(1)) < 8
-    return month is None or (int(month.group(1)), int(month.group(2))) < (2025, 2)
+    return month < "2025-02"
 
 
 def predict_eager(row: Row) -> Iterator[Prediction]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from app import catalog
 from app.calculations.engine import Engine
+from app.calculations.goodput import Limits
 from app.measurements.benchmarks import Row, benchmark_of, release
 
 #: Engines that tables spell differently.
@@ -41,6 +42,8 @@ RATE = re.compile(r"(?:QPS[= ]|request rate |scheduled )(\d+(?:\.\d+)?)", re.I)
 REQUESTS = re.compile(r"\b(\d[\d,]*) (?:\w+ )?(?:requests|prompts)\b")
 LIMIT = re.compile(r"max[-_]num[-_]seqs[ =]*(\d+)|max_batch_size (\d+)/rank|max batch (\d+)/engine")
 STEP_TOKENS = re.compile(r"max[-_]num[-_]batched[-_]tokens[ =]*(\d+)")
+#: Limits in ms that a benchmark keeps while it seeks the highest rate of arrivals (MLPerf Server and Interactive).
+LIMITS = re.compile(r"limits p99 TTFT (\d+(?:\.\d+)?) ms TPOT (\d+(?:\.\d+)?) ms")
 #: Real prompts and answers: lengths spread widely.
 REAL_LENGTHS = re.compile(r"ShareGPT|real dataset|MLPerf", re.I)
 #: The table's latency per token is the median over steps.
@@ -56,6 +59,7 @@ ATTENTION_DP = re.compile(r"attention DP for MoE", re.I)
 WAVES = 10.0
 #: Lengths of a table of synthetic requests: all equal.
 EQUAL, WIDE = 0.0, 1.0
+MILLISECONDS = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,8 @@ class Protocol:
     arrival: str
     concurrency: int | None
     request_rate: float | None = None
+    #: What the 99th percentile had to stay below while the rate of arrivals was raised; None where none was sought.
+    limits: Limits | None = None
     #: Requests of a run under arrivals.
     run_requests: int | None = None
     waves: float | None = None
@@ -78,6 +84,9 @@ class Protocol:
     step_tokens: int | None = None
     #: Of mixtures: the GPUs that the table gives as tensor parallel hold copies of the attention and share the experts.
     attention_dp: bool = False
+    #: Tokens drafted before each decode step and the chance that one is accepted.
+    draft_tokens: int = 0
+    acceptance_rate: float | None = None
     #: The table's latency per token is the median over steps, not the mean.
     median_step: bool = False
     assumed: tuple[str, ...] = ()
@@ -106,6 +115,14 @@ def first(pattern: re.Pattern[str], text: str) -> float | None:
     return float(next(group for group in found.groups() if group).replace(",", "")) if found else None
 
 
+def limits_of(notes: str) -> Limits | None:
+    """The limits that a row states."""
+    if (found := LIMITS.search(notes)) is None:
+        return None
+    ttft, tpot = (float(text) / MILLISECONDS for text in found.groups())
+    return Limits(ttft_seconds=ttft, tpot_seconds=tpot, statistic="p99")
+
+
 def protocol(row: Row) -> Protocol:
     """The procedure of a row."""
     notes = row.get("notes") or ""
@@ -128,12 +145,16 @@ def protocol(row: Row) -> Protocol:
         waves = max(1.0, requests / concurrency) if requests else WAVES
     spread = WIDE if REAL_LENGTHS.search(notes) else EQUAL
     kv_precision = row.get("kv_precision") or ""
+    told = [assumed] if assumed else []
+    draft_tokens, acceptance_rate = 0, None
     if benchmark := benchmark_of(row):
         spread = benchmark.length_spread
         if not kv_precision and (set_by_script := benchmark.kv_precision(row)):
             kv_precision = set_by_script
-            told = f"{kv_precision.upper()} cache, as that benchmark's launch scripts set it"
-            assumed = "; ".join(filter(None, (assumed, told)))
+            told.append(f"{kv_precision.upper()} cache, as that benchmark's launch scripts set it")
+        if drafting := benchmark.drafting(row):
+            draft_tokens, acceptance_rate = drafting
+            told.append(f"{draft_tokens} tokens drafted a step, as that benchmark's launch scripts set it")
     if LIMITED.search(notes) and concurrency is not None:
         limit = concurrency
     return Protocol(
@@ -142,6 +163,7 @@ def protocol(row: Row) -> Protocol:
         arrival=arrival,
         concurrency=concurrency,
         request_rate=rate if arrival == "open" else None,
+        limits=limits_of(notes) if arrival == "open" else None,
         run_requests=round(requests) if requests and arrival == "open" else None,
         waves=waves,
         length_spread=spread,
@@ -150,6 +172,8 @@ def protocol(row: Row) -> Protocol:
         max_sequences=round(limit) if limit else None,
         step_tokens=round(found) if (found := first(STEP_TOKENS, notes)) else None,
         attention_dp=ATTENTION_DP.search(notes) is not None,
+        draft_tokens=draft_tokens,
+        acceptance_rate=acceptance_rate,
         median_step=MEDIAN_STEP.search(notes) is not None,
-        assumed=(assumed,) if assumed else (),
+        assumed=tuple(told),
     )

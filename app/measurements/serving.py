@@ -10,6 +10,7 @@ from app import catalog
 from app.calculations import estimate
 from app.calculations.errors import InvalidInput
 from app.calculations.estimate import GIB, LayoutEstimate
+from app.calculations.goodput import at_goodput
 from app.calculations.precision import ALIASES, PRECISIONS
 from app.calculations.report import speed_results
 from app.calculations.scenario import ServingScenario
@@ -22,6 +23,7 @@ METRICS = {
     "output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "ttft_ms", "tpot_ms", "itl_ms", "e2e_latency_ms",
     "energy_j_per_token", "power_w_per_gpu", "prefill_tokens_per_s", "decode_tokens_per_s",
 }  # fmt: skip
+LATENCIES = {"ttft_ms", "tpot_ms", "itl_ms", "e2e_latency_ms"}
 LAYOUT_FIELDS = ("num_gpus", "tp", "pp", "ep", "dp")
 
 
@@ -77,6 +79,8 @@ def run_of(row: Row) -> Run:
         "max_sequences": how.max_sequences,
         "max_batched_tokens": how.step_tokens,
     }
+    if how.draft_tokens:
+        raw |= {"draft_tokens": how.draft_tokens, "acceptance_rate": how.acceptance_rate}
     for name in LAYOUT_FIELDS:
         raw[name] = whole(row.get(name, "")) or None
     if raw["ep"] == 1:
@@ -142,6 +146,15 @@ def outcome(run: Run) -> tuple[LayoutEstimate, Mapping[str, Any]]:
     return _before[1]
 
 
+def sought(run: Run, best: LayoutEstimate) -> LayoutEstimate | None:
+    """The layout at the rate that the benchmark sought: the highest within its limits. None where none was sought.
+
+    Latency at that rate follows from the limits. At the rate that was found it would follow from the distance to
+    saturation, the one thing that an error of the capacity changes most.
+    """
+    return at_goodput(best, run.protocol.limits) if run.protocol.limits else None
+
+
 def predict_serving(row: Row) -> Iterator[Prediction]:
     """Speed and power of an instance."""
     metric = row["metric"]
@@ -151,8 +164,11 @@ def predict_serving(row: Row) -> Iterator[Prediction]:
         return
     run = run_of(row)
     best, found = outcome(run)
-    value = answer(row, run, best, found)
     assumed = list(run.assumed)
+    if metric in LATENCIES and (tuned := sought(run, best)):
+        best, found = tuned, speed_results(tuned)
+        assumed.append("arrivals at the highest rate within the stated limits, as the benchmark seeks it")
+    value = answer(row, run, best, found)
     if value["value"] is None:
         assumed.append(f"{metric} is not defined for this run")
     if not best.fits:

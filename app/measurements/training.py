@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 from app import catalog, training_catalog
@@ -124,7 +125,7 @@ def default_chunks(stack: Stack, layers: int, interleaved: bool) -> int:
     """Model chunks per stage where the source does not say: Megatron recipes interleave as far as they can."""
     if stack.name == "torchtitan":
         return 2 if interleaved else 1
-    if stack.name in ("megatron", "megatron-2021"):
+    if stack.interleaves:
         return next((count for count in (8, 7, 6, 5, 4, 3, 2) if layers % count == 0), 1)
     return 1
 
@@ -144,7 +145,7 @@ def default_micro_batch(stack: Stack, batch: int, dp: int, pp: int) -> int:
 
 def default_recompute(stack: Stack) -> str:
     """Megatron of 2021, the recipes of torchtune and of MaxText checkpoint every layer."""
-    return "full" if stack.name in ("megatron-2021", "torchtune", "maxtext") else "none"
+    return "full" if stack.name in ("megatron-2021", "megatron-2022", "torchtune", "maxtext") else "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +219,7 @@ def said_cut(model: Model, stack: Stack, batch: int | None, row: Row) -> Cut:
     dp = max(int(float(row["num_gpus"])) // (tp * pp * cp), 1)
     vpp = whole(row.get("vpp")) or 1
     if pp > 1 and not row.get("vpp"):
-        vpp = default_chunks(stack, model.num_layers // pp, interleaved="interleaved" in notes_of(row))
+        vpp = default_chunks(stack, ceil(model.num_layers / pp), interleaved="interleaved" in notes_of(row))
         assumed.append(f"{vpp} model chunks per pipeline stage")
     micro = whole(row.get("micro_batch_size"))
     if micro is None:
@@ -257,7 +258,7 @@ def run_of(row: Row) -> Run:
 def uncut(row: Row, model: Model, stack: Stack, batch: int) -> Setting:
     """The row's setting but for its layout."""
     gpu, notes = catalog.gpu(row["gpu"]), notes_of(row)
-    is_megatron = stack.name == "megatron"
+    is_megatron = stack.family == "megatron"
     return Setting(
         model=model,
         gpu=gpu,

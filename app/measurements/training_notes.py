@@ -22,11 +22,12 @@ STACKS = (
     (r"oneflow", "oneflow"),
     (r"megatron-deepspeed", "megatron-deepspeed"),
     (r"deepspeed|zero", "deepspeed"),
-    (r"megatron|nemo|bridge|megascale|fsdp\+tp", "megatron"),
+    (r"meta internal|fsdp\+tp", "llama-3"),
+    (r"megatron|nemo|bridge|megascale", "megatron"),
     (r"fsdp|pytorch", "torchtitan"),
 )
-#: Megatron-LM before FlashAttention and Transformer Engine, as a year.
-MEGATRON_2021_UNTIL = 2022.7
+#: Megatron-LM before it hid the backward pass's sums, and before FlashAttention and Transformer Engine: as a year.
+MEGATRON_ERAS = (("megatron-2021", 2021.85), ("megatron-2022", 2022.7))
 #: Mean length of the samples that fine-tuning packs into a sequence (SQuAD, Alpaca).
 SAMPLE_TOKENS = 256
 
@@ -51,8 +52,8 @@ def stack_of(row: Row) -> Stack:
     name = next((stack for pattern, stack in STACKS if re.search(pattern, framework)), "")
     if not name:
         name = "torchtitan" if (row.get("sharding") or "").startswith("fsdp") else "megatron"
-    if name == "megatron" and year(row) < MEGATRON_2021_UNTIL:
-        name = "megatron-2021"
+    if name == "megatron":
+        name = next((era for era, until in MEGATRON_ERAS if year(row) < until), name)
     return training_catalog.stacks()[name]
 
 

@@ -80,6 +80,11 @@ class InputField(Field):
     def is_default(self) -> bool:
         return not self.errors and self.data == self.declared.default
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether it looks as it does on an empty form. Lists of models and the like may have grown since."""
+        return self.is_default and self.text == self.default_text and not self.declared.catalogue
+
     def process_data(self, value: object) -> None:
         self.data = value
         self.text = text_of(value)

@@ -62,6 +62,7 @@ METRICS: Mapping[str, tuple[tuple[str, str, Callable[[float | None], str]], ...]
         ("Prompt and output", "total_tokens_per_s", per_second("tok/s")),
         ("Requests", "requests_per_s", per_second("req/s")),
         ("Most requests", "max_requests_per_s", per_second("req/s")),
+        ("Requests within the goals", "goodput_requests_per_s", per_second("req/s")),
     ),
     "Capacity": (
         ("Largest concurrency", "max_concurrency", lambda value: f"{formatting.integer(value)} requests"),

@@ -65,7 +65,7 @@ METRICS: Mapping[str, tuple[tuple[str, str, Write], ...]] = {
 
 #: Launcher -> its name and the frameworks that it starts.
 LAUNCHERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "megatron": ("Megatron-LM", ("megatron", "megatron-2021")),
+    "megatron": ("Megatron-LM", ("megatron", "megatron-2021", "megatron-2022")),
     "torchrun": ("torchrun with torchtitan (FSDP2)", ("torchtitan",)),
     "accelerate": ("Hugging Face accelerate with FSDP", ("torchtune", "litgpt", "huggingface")),
     "deepspeed": ("DeepSpeed", ("deepspeed", "megatron-deepspeed")),

@@ -58,7 +58,7 @@ def compress(response: Response) -> Response:
     ):
         body = response.get_data()
         if len(body) > SMALL:
-            response.set_data(gzip.compress(body, compresslevel=5, mtime=0))
+            response.set_data(gzip.compress(body, compresslevel=4, mtime=0))
             response.headers["Content-Encoding"] = "gzip"
     return response
 

@@ -42,6 +42,18 @@ def test_further_presets_have_their_published_size(model_id: str) -> None:
     assert model.warnings == ()
 
 
+#: Configurations in the style of families whose models the catalogue lacks, with the parameters that Hugging Face
+#: lists for the checkpoint of that name.
+RELATIVES: list[dict[str, Any]] = json.loads((DATA / "relatives.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("relative", RELATIVES, ids=lambda relative: str(relative["id"]))
+def test_relatives_have_the_parameters_of_their_checkpoints(relative: dict[str, Any]) -> None:
+    model = read_config(relative["config"], name=relative["id"])
+    assert model.total_params == relative["total_params"]
+    assert model.warnings == ()
+
+
 BASE: dict[str, Any] = {"tie_word_embeddings": False, "max_position_embeddings": 4096}
 MLA = {"qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128}
 BAILING = {

@@ -73,6 +73,31 @@ def test_parameters_are_those_of_the_library_class(model_id: str) -> None:
     assert model.mtp_layers == number(truth["mtp_layers_not_counted"])
 
 
+@pytest.mark.parametrize(
+    ("model_id", "total", "active", "source"),
+    [
+        ("moonshotai/Kimi-K3", 2.78e12, 104e9, "NVIDIA NeMo AutoModel, Kimi K3; active without the embedding"),
+        ("microsoft/Phi-3-small-8k-instruct", 7.392e9, 7.392e9 - 100_352 * 4096, "Hugging Face, 7.39 B"),
+    ],
+)
+def test_models_that_the_library_lacks_have_their_published_size(
+    model_id: str, total: float, active: float, source: str
+) -> None:
+    model = read(model_id)
+    assert model.total_params == pytest.approx(total, rel=1e-3), source
+    assert model.active_params - model.params_by_group["embedding"] == pytest.approx(active, rel=3e-3), source
+    assert 2 * model.cache_elements_per_token == {"moonshotai/Kimi-K3": 27_648}.get(model_id, 131_072)
+    assert model.warnings == ()
+
+
+def test_step_3_7_is_the_library_class_with_the_words_that_its_file_states() -> None:
+    """The class wants text_config and falls back to 128,815 words; the file states 128,896."""
+    model = read("stepfun-ai/Step-3.7-Flash")
+    assert model.total_params == 195_843_833_088 + 2 * (128_896 - 128_815) * 4096
+    assert 2 * model.cache_elements_per_token == 184_320
+    assert model.warnings == ()
+
+
 @pytest.mark.parametrize("model_id", TRUTH)
 def test_caches_are_those_of_the_library_class(model_id: str) -> None:
     model, truth = read(model_id), TRUTH[model_id]

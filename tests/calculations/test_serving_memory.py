@@ -9,6 +9,7 @@ from app.calculations import InvalidInput, estimate, results
 from app.calculations.allocator import eager_memory, outgrown_segments
 from app.calculations.estimate import of_layout
 from app.calculations.formats import resolve
+from app.calculations.memory import runtime_terms
 from app.calculations.offload import offload
 from app.calculations.parallelism import Layout
 from tests.calculations.worlds import scenario
@@ -34,6 +35,14 @@ def test_tensorrt_llms_share_is_of_what_is_free_after_loading():
     usable = catalog.gpu("h100-sxm").memory_bytes - catalog.hardware().driver_bytes
     fixed = found["weights"] + found["activations"] + found["runtime"]
     assert found["capacity"] == pytest.approx(fixed + 0.5 * (usable - fixed), abs=2)
+
+
+def test_the_context_of_the_old_vllm_grows_with_the_multiprocessors():
+    """0.35 GiB on the 82 of an RTX 3090, by its log (vLLM issue 10517)."""
+    engine = catalog.engines()["vllm-v0"]
+    small, large = (runtime_terms(engine, catalog.gpu(name), 1)["context"] for name in ("rtx-3090", "h100-sxm"))
+    assert small / 2**30 == pytest.approx(0.35, abs=0.005)
+    assert large / small == 132 / 82
 
 
 def test_a_shared_prefix_is_cached_once():

@@ -187,6 +187,9 @@ def latent_attention(config: Config, family: Family, plan: LayerPlan) -> LatentA
     tensors += norm("kv_a_layernorm", "rms", rank)
     tensors += column("kv_b_proj", "attention", heads * (nope + value), rank, heads)
     tensors += row("o_proj", "attention", hidden, heads * value, heads, bias=biased)
+    if config.flag("mla_use_output_gate"):
+        # Kimi K3.
+        tensors += column("g_proj", "attention", heads * value, hidden, heads)
     index_heads, index_dim, index_topk = 0, 0, None
     if family.special == "indexer" or config.states("index_topk"):
         index_topk = config.size("index_topk")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.calculations.architecture import Tensor
 from app.calculations.huggingface.config import Config
 from app.calculations.huggingface.family import Family
-from app.calculations.huggingface.layer_extras import embeds_by_layer
+from app.calculations.huggingface.layer_extras import attention_residual, embeds_by_layer, mixes_residuals
 from app.calculations.huggingface.tensors import Tensors, column, norm, replicated, vector
 
 
@@ -49,6 +49,8 @@ def head_tensors(config: Config, family: Family, norms: str, hidden: int, vocab:
         streams = config.size("hc_mult")
         tensors += replicated("hc_head_fn", "other", streams, streams * hidden)
         tensors += vector("hc_head_base", "other", streams) + vector("hc_head_scale", "other", 1)
+    if mixes_residuals(config):
+        tensors += attention_residual("output_attn_res", hidden)
     biased = config.rule(family.head_bias)
     matrix, *bias = column("lm_head", "lm_head", vocab, hidden, vocab, bias=biased)
     return tensors + (() if tied else (matrix,)) + tuple(bias)

@@ -69,7 +69,14 @@ COHERE = Family(
     mlp_bias=False,
     defaults=TIED,
 )
-COHERE2 = relative(COHERE, qk_norm="", full_every=4, defaults={"sliding_window": 4096})
+COHERE2 = relative(
+    COHERE,
+    qk_norm="",
+    full_every=4,
+    # What the class does anyway, said again.
+    ignored=("order_of_interleaved_layers", "use_embedding_sharing", "use_gated_activation", "use_parallel_block"),
+    defaults={"sliding_window": 4096},
+)
 
 #: OLMo: LayerNorm without parameters.
 OLMO = Family(norm="none", mlp_bias=False, defaults=UNTIED)
@@ -92,6 +99,30 @@ PHI = Family(
     defaults=UNTIED,
 )
 PHI3 = Family(qkv_bias=False, output_bias=False, mlp_bias=False, defaults=UNTIED)
+#: Phi-3 small: LayerNorms and biases throughout, whatever attention_bias says; every n-th layer attends to all tokens,
+#: the others to blocks of them, and all keep the whole cache (vLLM phi3_small.py).
+PHI3_SMALL = Family(
+    norm="layer",
+    qkv_bias=True,
+    output_bias=True,
+    mlp_bias=True,
+    ignored=(
+        "blocksparse_block_size",
+        "blocksparse_homo_head_pattern",
+        "blocksparse_num_local_blocks",
+        "blocksparse_triton_kernel_block_size",
+        "blocksparse_vert_stride",
+        "dense_attention_every_n_layers",
+        "ff_dim_multiplier",
+        "gegelu_limit",
+        "gegelu_pad_to_256",
+        "mup_embedding_multiplier",
+        "mup_use_scaling",
+        "mup_width_multiplier",
+        "pad_sequence_to_multiple_of_64",
+    ),
+    defaults=TIED,
+)
 PHIMOE = Family(
     norm="layer",
     mlp_bias=False,

@@ -14,6 +14,7 @@ MAMBA = Family(
 MAMBA2 = relative(
     MAMBA,
     recurrent="mamba2",
+    ignored=("norm_before_gate",),
     defaults={
         **UNTIED,
         "ssm_state_size": 128,

@@ -7,7 +7,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.huggingface.config import Config
 from app.calculations.huggingface.family import Family
 from app.calculations.huggingface.schedule_plan import LayerPlan
-from app.calculations.huggingface.tensors import Tensors, column, replicated, row, vector
+from app.calculations.huggingface.tensors import Tensors, column, norm, replicated, row, vector
 
 
 def mlp_tensors(
@@ -81,7 +81,8 @@ def shared_width(config: Config, expert_width: int) -> int:
 def experts(config: Config, family: Family) -> Experts:
     """Router, routed experts and shared experts of a layer.
 
-    moe_latent_size (Nemotron 3 Super): experts work in a narrower space, with projections into and out of it.
+    moe_latent_size (Nemotron 3 Super, Kimi K3): experts work in a narrower space, with projections into and out of it
+    and perhaps a norm between.
     """
     hidden = config.size("hidden_size")
     count, used = config.size("num_experts"), config.size("num_experts_per_tok")
@@ -104,6 +105,8 @@ def experts(config: Config, family: Family) -> Experts:
         tensors += vector("router_scale", "router", hidden) + vector("per_expert_scale", "router", count)
     if latent is not None:
         tensors += replicated("latent_down", "mlp", latent, hidden) + replicated("latent_up", "mlp", hidden, latent)
+        if config.flag("latent_moe_use_norm"):
+            tensors += norm("latent_norm", "rms", latent)
     expert_bias = family.expert_bias or (bias and family.special == "custom")
     tensors += mlp_tensors("expert", latent or hidden, width, gated=gated, bias=expert_bias, copies=count)
     # DeepSeek-V4 has one shared expert whatever n_shared_experts says.

@@ -18,7 +18,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
         "num_attention_groups",
     ),
     "head_dim": ("head_dim", "kv_channels", "attention_head_dim"),
-    "intermediate_size": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "d_ff"),
+    "intermediate_size": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "d_ff", "ff_intermediate_size"),
     "dense_intermediate_size": ("dense_intermediate_size", "intermediate_size_mlp"),
     # The table that is stored is the padded one (ChatGLM).
     "vocab_size": ("padded_vocab_size", "vocab_size"),
@@ -53,6 +53,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
         "moe_num_shared_experts",
         "num_shared_expert",
     ),
+    "moe_latent_size": ("moe_latent_size", "routed_expert_hidden_size"),
     "moe_intermediate_size": ("moe_intermediate_size", "moe_ffn_hidden_size", "expert_ffn_hidden_size"),
     "shared_expert_intermediate_size": (
         "shared_expert_intermediate_size",
@@ -60,7 +61,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
         "shared_intermediate_size",
         "share_expert_dim",
     ),
-    "first_k_dense_replace": ("first_k_dense_replace", "num_dense_layers"),
+    "first_k_dense_replace": ("first_k_dense_replace", "num_dense_layers", "moe_layer_num_skipped"),
     "attention_bias": ("attention_bias", "attn_bias"),
     "decoder_sparse_step": ("decoder_sparse_step", "moe_layer_frequency"),
     "kinds_of_attention": ("attn_type_list", "attention_type_list"),
@@ -71,7 +72,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
         "window_size",
         "attention_window_size",
     ),
-    "sliding_window_pattern": ("sliding_window_pattern", "_sliding_window_pattern"),
+    "sliding_window_pattern": ("sliding_window_pattern", "_sliding_window_pattern", "layer_switch"),
     "layer_types": ("layer_types", "layers_block_type", "attention_layers"),
     "block_types": ("block_types", "_block_types"),
     "num_nextn_predict_layers": ("num_nextn_predict_layers", "mtp_num_hidden_layers", "mtp_num_layers"),
@@ -113,7 +114,8 @@ TOWER_CONFIGS = (
 #: Keys that change no count: text generation, numerics, routing rules, training, files.
 IRRELEVANT = frozenset(
     """
-    activation activation_function activation_type add_cross_attention alibi alibi_bias_max
+    activation activation_function activation_situ_beta activation_situ_linear_beta activation_type
+    add_cross_attention alibi alibi_bias_max
     apply_query_key_layer_scaling apply_residual_connection_post_layernorm architectures
     att_impl_type attention_in_multiplier attention_multiplier attention_out_multiplier
     attention_softmax_in_fp32 attention_softmax_scale attention_types attention_value_scale
@@ -124,7 +126,8 @@ IRRELEVANT = frozenset(
     dim_model_base diversity_penalty do_sample downsample_ratio dropout dtype early_stopping
     embedding_fraction embedding_initializer_range embedding_multiplier enable_lm_head_fp32
     enable_moe_fp32_combine encoder_no_repeat_ngram_size ep_group ep_size expert_dtype
-    expert_selection_fn exponential_decay_length_penalty ffn_act_fn final_logit_softcapping
+    expert_selection_fn exponential_decay_length_penalty ff_factor ffn_act_fn
+    final_logit_softcapping
     finetuning_task floor_scale fp16 fp32 fp32_residual_connection full_attn_mod
     gradient_checkpointing hc_sinkhorn_iters hidden_act hidden_activation hybrid_block_size id2label
     ignore_index image_seq_length index_share_for_mtp_iteration index_skip_topk_offset
@@ -135,18 +138,21 @@ IRRELEVANT = frozenset(
     llama_4_scaling lm_head_multiplier logit_scale logits_scaling mamba_chunk_size mamba_hidden_act
     mamba_inner_layernorms mamba_norm_before_gate mamba_rms_norm mamba_ssm_cache_dtype
     mamba_ssm_dtype max_length max_patches max_tokenizer_truncation max_window_size min_length
-    min_patches mlp_hidden_act mlp_multipliers mm_tokens_per_image model_type moe_capacity
+    min_patches mla_use_nope mlp_hidden_act mlp_multipliers mm_tokens_per_image model_type
+    moe_capacity moe_gate
     moe_jitter_eps moe_loss_weight moe_normalize_expert_weights moe_renormalize
     moe_router_activation moe_router_activation_func moe_router_dtype moe_router_enable_expert_bias
-    moe_router_scaling_factor moe_shared_expert_overlap moe_use_expert_bias
+    moe_router_scaling_factor moe_shared_expert_overlap moe_use_aux_free moe_use_expert_bias
     mtp_hybrid_override_pattern mtp_layer_types mtp_layers_block_type mtp_loss_scaling_factor
     mtp_mlp_layer_types mtp_transformer_layers mtp_use_dedicated_embeddings multi_query_attention
     multimodal_projector_bias mup_attn_multiplier mup_base_width n_group n_special name_or_path
     need_fp32_gate no_bias no_repeat_ngram_size no_rope_layer_interval nope_layer_interval
     norm_expert_weight norm_min norm_topk_prob norm_type num_beam_groups num_beams num_expert_group
-    num_logits_to_keep num_mtp_modules num_return_sequences original_max_position_embeddings
+    num_logits_to_keep num_mtp_modules num_return_sequences org_vocab_size
+    original_max_position_embeddings
     original_rope original_vocab_size output_attentions output_gate_type output_hidden_states
     output_router_logits output_scores partial_rotary_factor partial_rotary_factors per_layer_config
+    pool_type
     position_embedding position_embedding_type position_encoding post_layer_norm
     predict_special_tokens prefix prefix_lm pretraining_tp problem_type projector_hidden_act
     pruned_heads qk_head_dim qk_ln qk_norm_type quantization_config
@@ -167,9 +173,10 @@ IRRELEVANT = frozenset(
     use_bfloat16 use_bidirectional_attention use_cache use_cache_quantization use_dynamic_ntk
     use_expert_bias use_flash_attn use_gemma_norm use_grouped_topk use_logn_attn use_mamba_kernels
     use_mambapy use_moe_router_bias use_mrope use_mtp use_mup use_ntk use_return_dict use_rope
-    use_rope_layers use_routing_bias use_unified_vision_chunk verbose video_placeholder
+    use_rope_layers use_rotary_pos_emb use_routing_bias use_unified_vision_chunk verbose
+    video_placeholder
     vision_config vision_feature_layer vision_feature_select_strategy vision_soft_tokens_per_image
-    yarn_only_types z_loss_coefficient zero_centered
+    yarn_only_types z_loss_coefficient z_loss_weight zero_centered
     """.split()  # noqa: SIM905 (a name per line would hide them)
 )
 

@@ -8,7 +8,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.huggingface.config import Config, shown
 from app.calculations.huggingface.families import FAMILIES
 from app.calculations.huggingface.keys import TEXT_CONFIGS
-from app.calculations.huggingface.not_causal import NOT_CAUSAL
+from app.calculations.huggingface.not_causal import NOT_CAUSAL, NOT_READ, STRUCTURAL
 
 #: Keys that a multimodal config states for its language model too.
 INHERITED = ("torch_dtype", "dtype", "quantization_config", "compression_config", "quantization")
@@ -66,6 +66,12 @@ def model_type_of(values: Mapping[str, object]) -> str:
             f"model_type {model_type} is {NOT_CAUSAL[model_type]} model, not a causal language model",
             "a causal language model such as llama, qwen3, deepseek_v3",
         )
+    if model_type in NOT_READ:
+        raise InvalidInput(
+            "config.model_type",
+            f"model_type {model_type} has blocks that are not read ({NOT_READ[model_type]})",
+            "a model of attention, Mamba, delta nets or short convolutions",
+        )
     if values.get("is_encoder_decoder") is True:
         raise InvalidInput("config.is_encoder_decoder", "an encoder-decoder is not a causal language model", "false")
     architectures = values.get("architectures")
@@ -81,6 +87,18 @@ def model_type_of(values: Mapping[str, object]) -> str:
         if shorter != model_type and (shorter in FAMILIES or ending != "_vl_text"):
             return shorter
     return model_type
+
+
+def refuse_unknown_blocks(model_type: str, unread: list[str]) -> None:
+    """Raises InvalidInput where an unknown model_type states keys that change its layers."""
+    telling = [key[:60] for key in unread if any(part in key for part in STRUCTURAL)]
+    if telling:
+        raise InvalidInput(
+            "config.model_type",
+            f"model_type {shown(model_type)} is not known, and neither are keys of it that change its layers: "
+            + ", ".join(telling[:6]),
+            "a model_type that is known, or custom with the keys of a model described by hand",
+        )
 
 
 def warn_of_assumptions(config: Config, model_type: str) -> None:

@@ -1,4 +1,4 @@
-"""What stands around a layer's blocks beside norms: hyper-connections, AltUp, per-layer embeddings, gates."""
+"""What stands around a layer's blocks beside norms: hyper-connections, AltUp, residuals, per-layer embeddings."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ def layer_extras(config: Config, family: Family, plan: LayerPlan, hidden: int) -
         return hyper_connection("attn_hc", "attention", streams, hidden) + hyper_connection(
             "ffn_hc", "mlp", streams, hidden
         )
+    if mixes_residuals(config):
+        return attention_residual("self_attention_res", hidden) + attention_residual("mlp_res", hidden)
     if plan.mixer == "cross":
         return vector("cross_attn_attn_gate", "attention", 1) + vector("cross_attn_mlp_gate", "attention", 1)
     if family.special == "xielu":
@@ -33,6 +35,15 @@ def layer_extras(config: Config, family: Family, plan: LayerPlan, hidden: int) -
             + norm("post_per_layer_input_norm", "rms", hidden)
         )
     return extras
+
+
+def mixes_residuals(config: Config) -> bool:
+    return config.integer("attn_res_block_size") is not None
+
+
+def attention_residual(name: str, hidden: int) -> Tensors:
+    """Kimi K3: a block's input is a mean of earlier blocks' outputs, weighted by a score of each."""
+    return norm(f"{name}_norm", "rms", hidden) + replicated(f"{name}_proj", "other", 1, hidden)
 
 
 def embeds_by_layer(family: Family) -> bool:

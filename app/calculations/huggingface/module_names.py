@@ -33,8 +33,8 @@ LEAVES: dict[str, tuple[str, ...]] = {
     "in_proj_b": ("in_proj_b", "in_proj_ba"),
     "in_proj_a": ("in_proj_a", "in_proj_ba"),
     "in_proj_bc": ("in_proj",),
-    "latent_down": ("fc1_latent_proj",),
-    "latent_up": ("fc2_latent_proj",),
+    "latent_down": ("fc1_latent_proj", "routed_expert_down_proj"),
+    "latent_up": ("fc2_latent_proj", "routed_expert_up_proj"),
     "lm_head": ("lm_head", "output_layer", "embed_out"),
 }
 #: Where a block's modules stand. "mixer" is Nemotron-H's name for whatever a layer is.

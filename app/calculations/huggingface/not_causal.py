@@ -1,4 +1,4 @@
-"""Models that are no causal language models."""
+"""Models that are not read: no causal language models, or of blocks that no reader knows."""
 
 from __future__ import annotations
 
@@ -70,3 +70,30 @@ NOT_CAUSAL = {
     ),
     **dict.fromkeys(("whisper", "wav2vec2", "hubert", "speech_to_text", "speecht5", "seamless_m4t"), "a speech"),
 }
+
+#: model_type -> the blocks that make it another kind of network.
+NOT_READ = {
+    **dict.fromkeys(("rwkv", "rwkv5", "rwkv6", "rwkv7"), "RWKV's time mixing"),
+    **dict.fromkeys(("zamba", "zamba2"), "Mamba with shared attention"),
+    **dict.fromkeys(("plamo2", "plamo3"), "Mamba beside attention in another order"),
+    "xlstm": "matrix LSTMs",
+    "retnet": "retention",
+    "openelm": "layers of different widths",
+}
+#: Parts of keys that change the layers themselves: who does not know them does not know the model.
+STRUCTURAL = (
+    "adapter",
+    "conv",
+    "cla_share",
+    "every_n_layers",
+    "hybrid",
+    "latent",
+    "layer_group",
+    "linear_attn",
+    "low_rank",
+    "mamba",
+    "mem_block",
+    "recurren",
+    "rwkv",
+    "ssm",
+)

@@ -10,7 +10,7 @@ from app.calculations.huggingface.config import Config
 from app.calculations.huggingface.ends import embedding_tensors, head_tensors
 from app.calculations.huggingface.families import CUSTOM, FAMILIES
 from app.calculations.huggingface.family import Family
-from app.calculations.huggingface.language import language_part, warn_of_assumptions
+from app.calculations.huggingface.language import language_part, refuse_unknown_blocks, warn_of_assumptions
 from app.calculations.huggingface.layers import layer
 from app.calculations.huggingface.quantization import quantization
 from app.calculations.huggingface.quantized import stored_ends, stored_layers
@@ -76,6 +76,8 @@ def read_config(config: Mapping[str, object], *, name: str, source: str = "") ->
     longest = reader.integer("max_position_embeddings")
     reader.ignore(*RESTATED, *family.ignored, *fixed_traits(family))
     unread = reader.unread()
+    if family is CUSTOM:
+        refuse_unknown_blocks(model_type, unread)
     if unread:
         reader.warn("Keys not understood and left out: " + ", ".join(key[:60] for key in unread[:12]))
     return Model(

@@ -144,13 +144,17 @@ def gated_delta_net(config: Config, family: Family) -> Recurrent:
 
 
 def kimi_delta_attention(config: Config, family: Family) -> Recurrent:
-    """KDA of Kimi-Linear (arXiv:2510.26692): a decay per channel, low-rank gates.
+    """KDA of Kimi-Linear (arXiv:2510.26692): a decay per channel, low-rank gates; Kimi K3's output gate has full rank.
 
     Its parameters count as attention: it is the model's self_attn.
     """
     hidden = config.size("hidden_size")
     heads, size, kernel = kda_sizes(config)
     width, group = heads * size, "attention"
+    if has_full_rank_gate(config):
+        output_gate = column("g_proj", group, width, hidden, heads)
+    else:
+        output_gate = replicated("g_a_proj", group, size, hidden) + column("g_b_proj", group, width, size, heads)
     tensors = (
         column("q_proj", group, width, hidden, heads)
         + column("k_proj", group, width, hidden, heads)
@@ -161,12 +165,16 @@ def kimi_delta_attention(config: Config, family: Family) -> Recurrent:
         + vector("dt_bias", group, width, units=heads)
         + vector("A_log", group, heads, units=heads)
         + column("b_proj", group, heads, hidden, heads)
-        + replicated("g_a_proj", group, size, hidden)
-        + column("g_b_proj", group, width, size, heads)
+        + output_gate
         + norm("o_norm", "rms", size)
         + row("o_proj", group, hidden, width, heads)
     )
     return Recurrent(tensors=tensors, state_elements=heads * size * size, conv_elements=3 * width * kernel, heads=heads)
+
+
+def has_full_rank_gate(config: Config) -> bool:
+    inner = config.get("linear_attn_config")
+    return isinstance(inner, dict) and inner.get("use_full_rank_gate") is True
 
 
 def kda_sizes(config: Config) -> tuple[int, int, int]:

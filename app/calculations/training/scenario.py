@@ -77,8 +77,10 @@ def check_layout(s: Setting) -> None:
     check_experts(s)
     if s.vpp > 1 and s.pp == 1:
         raise InvalidInput("vpp", f"Virtual stages {s.vpp}: chunks need a pipeline, and pp is 1.", "1")
-    if s.pp * s.vpp > s.model.num_layers:
-        most = s.model.num_layers // s.pp
+    # Of interleaved chunks the first may be the embedding alone and the last the head (Llama 3, section 3.3.2).
+    ends = 2 if s.vpp > 1 else 0
+    if s.pp * s.vpp > s.model.num_layers + ends:
+        most = (s.model.num_layers + ends) // s.pp
         raise InvalidInput(
             "vpp",
             f"Virtual stages {s.vpp}: {s.pp} stages of {s.vpp} chunks are more than the {s.model.num_layers} layers "

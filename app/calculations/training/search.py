@@ -29,7 +29,7 @@ MOST = 3000
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 RECOMPUTE = ("none", "selective", "full")
 #: Frameworks whose selective recomputation repeats attention, of which fused kernels keep nothing: it saves nothing.
-NOTHING_SELECTIVE = ("megatron",)
+NOTHING_SELECTIVE = ("megatron", "llama-3")
 #: Most chunks of an interleaved schedule that are tried.
 MOST_CHUNKS = 8
 #: Experts per GPU group that are tried, largest first.
@@ -91,12 +91,14 @@ def expert_choices(model: Model, group: int) -> list[int]:
 
 
 #: Frameworks that cut the layers into stages, and those that cut matrices.
-STAGING = ("megatron", "megatron-2021", "megatron-deepspeed", "oneflow")
+STAGING = ("megatron", "megatron-2021", "megatron-2022", "llama-3", "megatron-deepspeed", "oneflow")
 CUTTING = (*STAGING, "torchtitan")
 
 
 def shardings(framework: str, trains_weights: bool) -> list[str]:
     """What the framework shards by."""
+    if framework == "llama-3":
+        return ["fsdp-grad-op"]
     if framework in STAGING:
         return ["zero1"]
     if framework == "deepspeed":

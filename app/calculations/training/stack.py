@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class Stack:
     """A training framework as far as it changes a step. See data/training_stacks.toml.
 
-    `attention` is the kernel of attention in training: "unfused", "triton" (2023), "flash" (FlashAttention-2), "cudnn"
-    or "splash" (TPU). Shares of the forward pass that "selective" recomputation repeats: of products and of attention.
+    `attention` is the kernel of attention in training: "unfused", "triton" (2023), "flash" (FlashAttention-2), "cudnn",
+    "masked" (between documents) or "splash" (TPU). Shares of the forward pass that "selective" recomputation repeats:
+    of products and of attention.
     """
 
     name: str
@@ -24,6 +25,15 @@ class Stack:
     reduces_once: bool
     #: Whether 8-bit training gathers 8-bit weights.
     gathers_narrow: bool = False
+    #: Whether the backward pass sums up gradients of inputs over tensor-parallel ranks while it multiplies those of
+    #: weights.
+    hides_backward_sums: bool = False
+    #: Whether the products of weights' gradients add to the sum of earlier micro-batches themselves.
+    fuses_accumulation: bool = False
+    #: Whether its recipes cut a pipeline stage into as many chunks of layers as they can.
+    interleaves: bool = False
+    #: Whether context parallelism gathers all keys and values before attention, not passing them round beside it.
+    gathers_keys: bool = False
     #: The framework whose measurements stand for it: "" itself.
     like: str = ""
     source: str = ""

@@ -60,11 +60,14 @@ class Work:
     expert_elements: Numbers
     element_passes: Numbers
     scores: Numbers
+    score_passes: Numbers
     logits: Numbers
     bytes_per_second: Numbers
     tensor_seconds: Numbers
     expert_seconds: Numbers
     context_seconds: Numbers
+    #: Of it, what nothing can hide: attention waits for all keys.
+    gathered_share: Numbers
     hop_seconds: Numbers
     shard_seconds: Numbers
     reduce_seconds: Numbers
@@ -73,8 +76,8 @@ class Work:
     last_excess: Numbers
     #: Layers of the mean stage that route tokens without fixed shapes.
     dropless_layers: Numbers
-    #: Parameters that the GPU holds of its stage, and those whose optimizer state it holds.
-    stage_params: Numbers
+    #: Parameters whose gradients are added up by kernels of their own, and those whose optimizer state the GPU holds.
+    accumulated_params: Numbers
     optimizer_params: Numbers
     #: Transfers of offloaded states over the host link, per step.
     offload_seconds: Numbers
@@ -134,10 +137,10 @@ def step_time(work: Work, c: Coefficients) -> StepTime:
     host = c.host_seconds * work.dropless_layers * age
     tensor = c.tensor * work.tensor_seconds * age
     expert = c.expert * work.expert_seconds * age
-    context = c.context * work.context_seconds
+    context = (c.context + (1 - c.context) * work.gathered_share) * work.context_seconds
     hops = c.hop * work.hop_seconds
     shown = exposed(work.shard_seconds, compute + head, c.shard)
-    accumulation = c.accumulate_bytes * work.stage_params / work.bytes_per_second
+    accumulation = c.accumulate_bytes * work.accumulated_params / work.bytes_per_second
     mean = compute + head + host + tensor + expert + context + hops + shown + accumulation
     n = work.micro_batches
     excess = c.imbalance * stage_excess(work, mean - head, head)
@@ -180,7 +183,8 @@ def stage_excess(work: Work, blocks: Numbers, head: Numbers) -> Numbers:
 def moved_bytes(work: Work, c: Coefficients) -> Numbers:
     """Bytes that elementwise kernels of a micro-batch move: norms, activations, unfused softmax, loss."""
     blocks = c.element_bytes * work.elements + c.expert_element_bytes * work.expert_elements
-    return (blocks + c.score_bytes * work.scores) * work.element_passes / 2 + LOGIT_BYTES * work.logits
+    scores = c.score_bytes * work.scores
+    return blocks * work.element_passes / 2 + scores * work.score_passes / 2 + LOGIT_BYTES * work.logits
 
 
 def exposed(seconds: Numbers, compute: Numbers, share: Numbers) -> Numbers:

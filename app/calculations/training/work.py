@@ -11,8 +11,6 @@ from app.calculations.training.step import FLASH_BACKWARD, INPUT_GRADIENT, UNFUS
 PEAKS = {"bf16": "bf16", "fp16": "fp16", "fp32": "tf32", "fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4"}
 #: Bytes of a 16-bit activation or weight.
 WIDE_BYTES = 2
-#: Sums of a block's output over tensor-parallel ranks: one forward, one backward.
-SUMS = 2
 
 
 def peak(setting: Setting, precision: str) -> float:
@@ -67,18 +65,20 @@ def work(s: Setting) -> Work:
         expert_elements=token.expert_elements * per_stage,
         element_passes=2 + repeated_products,
         scores=0.0 if fused else token.scores * per_stage,
+        score_passes=2 + repeated_attention,
         logits=s.model.vocab_size * per_stage / s.tp,
         bytes_per_second=s.gpu.memory_bandwidth_bytes_per_second,
         tensor_seconds=tensor_seconds(s, token, per_stage),
         expert_seconds=expert_seconds(s, token, per_stage),
         context_seconds=context_seconds(s, token, per_stage),
+        gathered_share=float(s.stack.gathers_keys),
         hop_seconds=hop_seconds(s, tokens),
         shard_seconds=shard,
         reduce_seconds=reduce,
         fullest_excess=fullest,
         last_excess=last,
         dropless_layers=token.expert_layers / s.pp if s.dropless else 0.0,
-        stage_params=dense + experts if s.trains_weights else 0.0,
+        accumulated_params=0.0 if s.stack.fuses_accumulation or not s.trains_weights else dense + experts,
         optimizer_params=optimized,
         offload_seconds=offload_seconds(s, optimized, dense + experts),
         num_gpus=float(s.num_gpus),
@@ -117,8 +117,19 @@ def optimizer_params(s: Setting, dense: float, experts: float) -> float:
 def tensor_seconds(s: Setting, token: TokenWork, per_stage: float) -> float:
     """Sums over tensor-parallel ranks of a micro-batch: each block's output, forward and backward."""
     stream = per_stage * s.model.hidden_size * WIDE_BYTES
-    sums = (SUMS + s.recomputed_shares[0]) * token.reduced_blocks
+    sums = (1 + s.recomputed_shares[0] + backward_sums(s)) * token.reduced_blocks
     return sums * 2 * s.links.ring_seconds(stream, s.tp)
+
+
+def backward_sums(s: Setting) -> float:
+    """Sums of a block in the backward pass, less what is hidden by design behind the products of weights' gradients.
+
+    Sequence parallelism gathers the output's gradient before any product (Korthikanti et al., arXiv:2205.05198,
+    sections 4.2.2 and 6.2).
+    """
+    if not s.stack.hides_backward_sums:
+        return 1.0
+    return 0.5 if s.sequence_parallel else 0.0
 
 
 def expert_seconds(s: Setting, token: TokenWork, per_stage: float) -> float:
@@ -137,11 +148,16 @@ def context_seconds(s: Setting, token: TokenWork, per_stage: float) -> float:
 
 
 def hop_seconds(s: Setting, tokens: float) -> float:
-    """Activations to the next stage and gradients back, once per model chunk."""
+    """Activations to the next stage and gradients back, once per model chunk.
+
+    Each rank sends its part; without sequence parallelism the receivers put them together (Narayanan et al.,
+    arXiv:2104.04473, section 4.1).
+    """
     if s.pp == 1:
         return 0.0
-    message = 2 * s.vpp * tokens * s.model.hidden_size * WIDE_BYTES / s.tp
-    return s.links.hop_seconds(message, stride=s.tp * s.cp * s.dp)
+    stream = tokens * s.model.hidden_size * WIDE_BYTES
+    whole = 0.0 if s.sequence_parallel else s.links.ring_seconds(stream, s.tp)
+    return 2 * s.vpp * (s.links.hop_seconds(stream / s.tp, stride=s.tp * s.cp * s.dp) + whole)
 
 
 def sharding_seconds(s: Setting, dense: float, experts: float) -> tuple[float, float]:

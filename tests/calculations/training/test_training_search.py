@@ -89,6 +89,7 @@ BAD = [
     ({"pp": 40, "num_gpus": 40}, "pp", "more than the 32 layers"),
     ({"vpp": 2, "tp": 8, "pp": 1}, "vpp", "pp is 1"),
     ({"vpp": 16, "tp": 1, "pp": 4}, "vpp", "try 8"),
+    ({"vpp": 18, "tp": 4, "pp": 2}, "vpp", "try 17"),
     ({"vpp": 2, "pp": 4, "tp": 2, "micro_batch_size": 1, "global_batch_size": 6}, "vpp", "multiples of the 4 stages"),
     ({"ep": 2}, "ep", "has no experts"),
     ({"model": "mistralai/Mixtral-8x7B-v0.1", "ep": 3, "num_gpus": 6}, "ep", "must divide the 8 experts"),
@@ -107,6 +108,11 @@ BAD = [
     ({"sharding": "hsdp", "hsdp_gpus": 3, "tp": 1, "pp": 1}, "hsdp_gpus", "does not divide"),
     ({"micro_batch": 1}, "micro_batch", "Did you mean micro_batch_size"),
 ]
+
+
+def test_embedding_and_head_may_be_chunks_of_their_own():
+    """32 layers and the two ends are 17 chunks on each of two stages (Llama 3, section 3.3.2)."""
+    assert asked(vpp=17, tp=4, pp=2).candidates()
 
 
 @pytest.mark.parametrize(("raw", "field", "message"), BAD, ids=[f"{field}-{n}" for n, (_, field, _) in enumerate(BAD)])

@@ -115,6 +115,47 @@ def test_context_parallelism_divides_the_tokens_of_a_sequence():
     assert eight.context_seconds > one.context_seconds == 0
 
 
+def test_gathering_keys_before_attention_hides_nothing_of_it():
+    long = {"seq_len": 131_072, "global_batch_size": 64, "num_gpus": 64, "cp": 8, "tp": 8}
+    passed, gathered = setting(**long), setting(**long, stack="llama-3")
+    whole = work(gathered).context_seconds
+    assert time_of(gathered, EXPECTED).context_parallel == pytest.approx(64 * whole)
+    assert time_of(passed, EXPECTED).context_parallel == pytest.approx(64 * 0.3 * whole)
+
+
+@pytest.mark.parametrize(
+    ("stack", "sequence_parallel", "recompute", "sums"),
+    [
+        ("megatron-2021", False, "none", 2.0),  # one forward, one backward
+        ("megatron-2021", False, "full", 3.0),
+        ("megatron-2022", False, "full", 2.0),  # that of the backward pass overlaps the weights' gradients
+        ("megatron-2022", True, "selective", 1.5),  # but for the gathering of the output's gradient
+    ],
+)
+def test_sums_of_a_block_over_tensor_parallel_ranks(stack, sequence_parallel, recompute, sums):
+    one = setting(tp=8, stack=stack, sequence_parallel=sequence_parallel, activation_recompute=recompute)
+    blocks, stream = 2 * 32, 4096 * 4096 * 2
+    assert work(one).tensor_seconds == pytest.approx(sums * blocks * 2 * one.links.ring_seconds(stream, 8))
+
+
+def test_a_product_that_adds_up_gradients_itself_leaves_nothing_to_add():
+    assert work(setting(stack="megatron-2022")).accumulated_params == 0
+    assert work(setting(stack="megatron-2021")).accumulated_params == sum(held_params(setting()))
+
+
+def test_selective_recomputation_repeats_the_unfused_softmax():
+    plain, selective = (work(setting(stack="megatron-2021", activation_recompute=one)) for one in ("none", "selective"))
+    assert (plain.score_passes, selective.score_passes) == (2, 3)
+    assert plain.element_passes == selective.element_passes == 2
+
+
+def test_without_sequence_parallelism_a_stage_puts_what_it_receives_together():
+    cut = {"num_gpus": 16, "tp": 8, "pp": 2}
+    parts, whole = work(setting(**cut)), work(setting(**cut, sequence_parallel=False))
+    gathered = setting(**cut).links.ring_seconds(4096 * 4096 * 2, 8)
+    assert whole.hop_seconds - parts.hop_seconds == pytest.approx(2 * gathered)
+
+
 def test_experts_without_fixed_shapes_wait_for_the_host():
     moe = {"model": "Qwen/Qwen3-30B-A3B", "ep": 8, "global_batch_size": 512}
     waiting = time_of(setting(**moe, dropless=True), training_catalog.efficiency())
