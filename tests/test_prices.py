@@ -16,7 +16,7 @@ from app.command_line.main import main
 from app.factory import create_app
 from app.own import manage, user_data
 from app.own.user_data import UserData
-from app.runs import estimate_run, plan_run
+from app.runs import estimate_run, plan_run, train_run
 from tests.pages import soup, words
 
 H100 = {"model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "h100-sxm"}
@@ -71,6 +71,15 @@ def test_a_region_has_its_listed_price_and_one_without_has_that_of_any() -> None
     assert hourly(region="sweden", gpu="mi300x") is None
     assert catalog.gpu("h100-sxm", region="sweden").price_region == "sweden"
     assert catalog.gpu("h100-sxm", region="poland").price_region == ""
+
+
+def test_a_training_run_costs_what_its_region_asks() -> None:
+    asked = {"model": H100["model"], "gpu": "h100-sxm", "num_gpus": 8, "tokens": 1e9}
+    cost = {
+        region: train_run(asked | {"region": region}, source="cli").results["run"]["usd"]["value"]
+        for region in ("world", "sweden")
+    }
+    assert cost["sweden"] / cost["world"] == pytest.approx(58.8928 / 8 / 2.69, rel=1e-4)
 
 
 def test_ones_own_price_of_a_region_counts_there_and_the_general_one_elsewhere(data: UserData) -> None:
