@@ -15,7 +15,7 @@ from app.calculations.estimate import LayoutEstimate, estimate, of_layout
 from app.calculations.mix import ClassTimes, RequestClass
 from app.calculations.open_loop import Arrivals
 from app.calculations.parallelism import Layout, candidates
-from app.calculations.planning.sweep import Sweep, sweep
+from app.calculations.planning.sweep import Sweep, sweeps
 from app.calculations.report import spreads_of
 from app.calculations.scenario import ServingScenario
 from app.calculations.uncertainty import Spread
@@ -147,13 +147,13 @@ def layouts(scenario: ServingScenario, gpu: Gpu, size: int) -> Iterator[Layout]:
 
 def weigh(scenarios: Iterable[ServingScenario]) -> list[Candidate]:
     """Candidates that hold at least one request."""
-    found = []
-    for scenario in scenarios:
-        best = of_layout(replace(scenario, concurrency=1), scenario_layout(scenario))
-        speeds = sweep(best) if best.fits else None
-        if speeds is not None:
-            found.append(Candidate(best=best, speeds=speeds, price_usd_per_gpu_hour=best.price_usd_per_gpu_hour))
-    return found
+    layouts = (of_layout(replace(one, concurrency=1), scenario_layout(one)) for one in scenarios)
+    fitting = [best for best in layouts if best.fits]
+    return [
+        Candidate(best=best, speeds=speeds, price_usd_per_gpu_hour=best.price_usd_per_gpu_hour)
+        for best, speeds in zip(fitting, sweeps(fitting), strict=True)
+        if speeds is not None
+    ]
 
 
 def holds_context(scenario: ServingScenario) -> bool:
@@ -206,20 +206,19 @@ def search(gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: D
     """Every replica of `options` (models, engines and formats) on every accelerator, at every load. `watch` is told
     how far it is."""
     long_enough = [one for one in options if holds_context(one)]
-    turns = [(option, gpu) for option in long_enough for gpu in gpus]
     models = tuple(dict.fromkeys(one.model.name for one in options))
     verifies = goals.statistic != "mean" and demand.request_rate is not None
-    parts = len(turns) + (VERIFIED * len(models) if verifies else 0)
+    parts = len(long_enough) + (VERIFIED * len(models) if verifies else 0)
     weighed: list[Candidate] = []
-    for done, (option, gpu) in enumerate(turns):
+    for done, option in enumerate(long_enough):
         watch(done, parts)
-        weighed += weigh(replicas_of(option, [gpu], most_gpus))
+        weighed += weigh(replicas_of(option, gpus, most_gpus))
     plans = ranked(cheapest(one, demand, goals) for one in weighed)
     if verifies:
         of_models = [[one for one in plans if one.candidate.model == model][:VERIFIED] for model in models]
         verified = []
         for done, one in enumerate(one for of_model in of_models for one in of_model):
-            watch(len(turns) + done, parts)
+            watch(len(long_enough) + done, parts)
             verified.append(under_arrivals(one, demand, goals))
         plans = ranked(verified)
     excluded = {name: sum(cheapest(one, demand, only(goals, name)) is None for one in weighed) for name in GOALS}
@@ -235,7 +234,7 @@ def search(gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: D
         plans=tuple(plans),
         candidates=len(weighed),
         points=sum(len(one.speeds.users) for one in weighed),
-        too_small=tuple(sorted({gpu.slug for _, gpu in turns} - {one.gpu.slug for one in weighed})),
+        too_small=tuple(sorted({gpu.slug for gpu in gpus if long_enough} - {one.gpu.slug for one in weighed})),
         models=models,
         too_long=tuple(name for name in models if name not in {one.model.name for one in long_enough}),
         held=tuple(name for name in models if name in {one.model for one in weighed}),
