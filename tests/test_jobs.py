@@ -72,13 +72,13 @@ def test_what_is_wrong_with_the_question_is_told(tmp_path: Path) -> None:
     assert (job.state, job.problem) == (FAILED, "No such accelerator.")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_unforeseen_error_ends_it_without_its_text(tmp_path: Path) -> None:
+def test_an_unforeseen_error_ends_it_without_its_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def fail(watch: Callable[[int, int], None]) -> dict[str, int]:
         raise RuntimeError("the password is swordfish")
 
     job = ended(Jobs(tmp_path), Jobs(tmp_path).start(fail, {}))
     assert job.state == FAILED and "unforeseen" in job.problem and "swordfish" not in job.problem
+    assert job.id in caplog.text and "swordfish" in caplog.text
 
 
 def test_a_job_whose_process_is_gone_has_failed_and_is_not_for_ever_running(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import fcntl
 import json
+import logging
 import os
 import re
 import secrets
@@ -22,6 +23,8 @@ from typing import Any
 
 from app.calculations.errors import InvalidInput
 from app.calculations.watch import Watch
+
+logger = logging.getLogger(__name__)
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 ID = re.compile(r"[0-9a-f]{16}")
@@ -100,9 +103,10 @@ class Jobs:
             ended = replace(job, state=DONE, outcome=dict(work(watch)))
         except InvalidInput as error:
             ended = replace(job, state=FAILED, problem=error.message)
-        finally:
-            with suppress(OSError):
-                self._write(replace(ended, beat=self._clock()))
+        except Exception:
+            logger.exception("Job %s ended by an error that nobody foresaw", job.id)
+        with suppress(OSError):
+            self._write(replace(ended, beat=self._clock()))
 
     def _tidied(self) -> int:
         """Delete what is older than KEEP_SECONDS; how many of the others run."""
