@@ -215,27 +215,55 @@ def number(row: Mapping[str, str], column: str) -> float | None:
 MULTIPROCESSORS = 132
 
 
-PRICE_COLUMNS = ("gpu", "usd_per_gpu_hour", "date", "source")
+PRICE_COLUMNS = ("gpu", "region", "usd_per_gpu_hour", "date", "source")
 
 
 @cache
-def prices() -> Mapping[str, Mapping[str, str]]:
-    """Accelerator -> its list price: USD per hour, its date and source. What is not listed is not known."""
-    return MappingProxyType({row["gpu"]: MappingProxyType(row) for row in rows(DATA / "prices.csv", PRICE_COLUMNS)})
+def prices() -> Mapping[tuple[str, str], Mapping[str, str]]:
+    """(Accelerator, region, or "" for any) -> list price: USD per hour, date and source. What is not listed is not
+    known. DataError for what stands twice."""
+    found: dict[tuple[str, str], Mapping[str, str]] = {}
+    for row in rows(DATA / "prices.csv", PRICE_COLUMNS):
+        key = (row["gpu"], row["region"])
+        if key in found or (row["region"] and row["region"] not in grids()):
+            raise DataError(f"prices.csv: {key} stands twice, or its region is not in grids.csv")
+        found[key] = MappingProxyType(row)
+    return MappingProxyType(found)
 
 
-def priced(gpu: Gpu) -> Gpu:
-    """The accelerator at the price that a user has saved for it, if any."""
-    own = user_data.current().prices.get(gpu.slug)
-    if own is None:
+def priced(gpu: Gpu, region: str, own: Mapping[str, user_data.OwnPrice]) -> Gpu:
+    """The accelerator at its price in a region: the user's own there, the user's own, the listed one there, or that of
+    any region."""
+    saved = own.get(user_data.price_name(gpu.slug, region)) or own.get(gpu.slug)
+    if saved is not None:
+        said = f"{saved.source or 'own price'}, saved {saved.saved[:10]}"
+        return dataclasses.replace(
+            gpu, price_usd_per_hour=saved.usd_per_gpu_hour, price_source=said, price_region=saved.region
+        )
+    listed = prices().get((gpu.slug, region)) if region else None
+    if listed is None:
         return gpu
-    said = f"{own.source or 'own price'}, saved {own.saved[:10]}"
-    return dataclasses.replace(gpu, price_usd_per_hour=own.usd_per_gpu_hour, price_source=said)
+    return dataclasses.replace(
+        gpu,
+        price_usd_per_hour=number(listed, "usd_per_gpu_hour"),
+        price_source=price_source(listed),
+        price_region=region,
+    )
+
+
+def regional_prices(gpu: Gpu) -> list[Gpu]:
+    """The accelerator in each region that has a price of its own, listed or the user's."""
+    own = user_data.current().prices.entries()
+    return [found for region in grids() if (found := priced(gpu, region, own)).price_region == region]
+
+
+def price_source(listed: Mapping[str, str]) -> str:
+    return f"{listed['source']}; {listed['date']}"
 
 
 def read_gpu(row: Mapping[str, str]) -> Gpu:
     """A row of gpus.csv in SI units."""
-    listed = prices().get(row["slug"])
+    listed = prices().get((row["slug"], ""))
     peaks = {peak: float(row[column]) * TERA for column, peak in PEAK_COLUMNS.items() if row[column]}
     wide = number(row, "tf32_tensor_tflops") or number(row, "fp32_tflops")
     if wide:
@@ -258,7 +286,7 @@ def read_gpu(row: Mapping[str, str]) -> Gpu:
         pcie_bytes_per_second=(number(row, "pcie_unidir_gb_s") or 32.0) * GB_PER_SECOND,
         tdp_watts=number(row, "tdp_w"),
         price_usd_per_hour=number(listed, "usd_per_gpu_hour") if listed else None,
-        price_source=f"{listed['source']}; {listed['date']}" if listed else "",
+        price_source=price_source(listed) if listed else "",
         source=row["source"],
         notes=row["notes"],
     )
@@ -287,11 +315,12 @@ def means_a_preset_gpu(name: str) -> bool:
     return same(name) in gpu_aliases()
 
 
-def gpus() -> Mapping[str, Gpu]:
-    """Saved accelerators first, then the presets, by slug."""
-    own = {slug: one.gpu for slug, one in own_gpus().items()}
-    found = own | dict(preset_gpus()) if own else preset_gpus()
-    return {slug: priced(one) for slug, one in found.items()} if user_data.current().prices.entries() else found
+def gpus(region: str = "") -> Mapping[str, Gpu]:
+    """Saved accelerators first, then the presets, by slug, at their prices in a region."""
+    saved = {slug: one.gpu for slug, one in own_gpus().items()}
+    found = saved | dict(preset_gpus()) if saved else preset_gpus()
+    own = user_data.current().prices.entries()
+    return {slug: priced(one, region, own) for slug, one in found.items()} if own or region else found
 
 
 @cache
@@ -314,16 +343,18 @@ def gpu_aliases() -> Mapping[str, str]:
     return MappingProxyType(aliases)
 
 
-def gpu(name: str, field: str = "gpu") -> Gpu:
-    """The accelerator of this slug or name, preset or saved; InvalidInput with the nearest names where none is."""
+def gpu(name: str, field: str = "gpu", region: str = "") -> Gpu:
+    """The accelerator of this slug or name, preset or saved, at its price in a region; InvalidInput with the nearest
+    names where none is."""
+    own_prices = user_data.current().prices.entries()
     found = name if name in preset_gpus() else gpu_aliases().get(same(name))
     if found is not None:
-        return priced(preset_gpus()[found])
+        return priced(preset_gpus()[found], region, own_prices)
     own = user_data.current().gpus.get(name)
     if own is None:
         known = gpus()
         raise unknown(field, "Accelerator", name, [*known, *(one.name for one in known.values())])
-    return priced(own.gpu)
+    return priced(own.gpu, region, own_prices)
 
 
 # --- engines and surroundings -----------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from app.history.run_notes import RunNotes
 from app.history.table import History
 from app.pages import drawing
 from app.server import assets, bodies, login, request_log, security
+from app.server.jobs import Jobs
 from app.server.secret_key import secret_key
 from app.version import APP_VERSION
 
@@ -55,6 +56,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.extensions["run_notes"] = RunNotes(app.extensions["run_log"])
     app.extensions["index"] = Index(app.extensions["run_log"], Path(app.config["DATA_DIR"]), app.config["DATABASE_URL"])
     app.extensions["history"] = History(app.extensions["run_log"], app.extensions["index"], app.extensions["run_notes"])
+    app.extensions["jobs"] = Jobs(Path(app.config["DATA_DIR"]))
     for part in (request_log, bodies, assets, security, login, formatting, drawing, errors, own):
         part.init_app(app)
     pages = (

@@ -4,49 +4,86 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
 from app import catalog
 from app.calculations.accelerator import Gpu
-from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import inputs_of
+from app.calculations.mix import RequestClass, read_mix
 from app.calculations.planning import report
 from app.calculations.planning.inputs import PlanningInputs
 from app.calculations.planning.plan import Demand, Goals, search
 from app.calculations.precision import ALIASES, PRECISIONS
 from app.calculations.scenario import ServingScenario
+from app.calculations.watch import Watch, nobody
 from app.scenarios import SERVING_INPUTS, serving_scenario
 
 PLANNING_INPUTS = inputs_of(PlanningInputs)
 MILLISECONDS = 1000.0
 AUTO = "auto"
-#: Accelerators x formats of weights x formats of cache of one search: all accelerators in two by two formats.
-MOST_COMBINATIONS = 400
+#: Accelerators x models x engines x formats of one search: a few models on all accelerators.
+MOST_COMBINATIONS = 800
 
 
-def plan(raw: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The results of a search and the inputs to log. Raises InvalidInput."""
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is searched, checked: typed inputs, accelerators, and scenarios of every model, engine and format."""
+
+    values: Mapping[str, Any]
+    gpus: list[Gpu]
+    options: list[ServingScenario]
+    demand: Demand
+    goals: Goals
+
+    @property
+    def combinations(self) -> int:
+        return len(self.gpus) * len(self.options)
+
+
+def plan(raw: Mapping[str, object], watch: Watch = nobody) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The results of a search and the inputs to log; `watch` is told how far it is. Raises InvalidInput."""
+    asked = question(raw)
+    found = search(
+        asked.gpus,
+        asked.options,
+        demand=asked.demand,
+        goals=asked.goals,
+        most_gpus=asked.values["max_gpus_per_replica"],
+        watch=watch,
+    )
+    values, scenario = asked.values, asked.options[0]
+    logged = {name: value for name, value in values.items() if value is not None}
+    logged |= {"model": scenario.model.name, "engine": scenario.engine.name}
+    logged |= {"input_tokens": scenario.input_tokens, "output_tokens": scenario.output_tokens}
+    prices = (values["api_usd_per_million_input_tokens"], values["api_usd_per_million_output_tokens"])
+    return report.results(found, asked.demand, asked.goals, values["pue"], prices), logged
+
+
+def question(raw: Mapping[str, object]) -> Question:
+    """What raw names and values ask. Raises InvalidInput."""
     check_names(raw)
     values = {name: one.parse(raw.get(name)) for name, one in PLANNING_INPUTS.items()}
     demand, goals = demand_of(values), goals_of(values)
     scenario = scenario_of(values)
-    gpus, formats_to_try = gpus_of(values["gpu"]), options(scenario, values)
+    gpus, formats_to_try = gpus_of(values["gpu"], catalog.grid(values["region"]).slug), options(scenario, values)
     check_work(len(gpus), len(formats_to_try))
-    found = search(
-        scenario,
-        gpus,
-        formats_to_try,
-        demand=demand,
-        goals=goals,
-        most_gpus=values["max_gpus_per_replica"],
-    )
-    logged = {name: value for name, value in values.items() if value is not None}
-    logged |= {"model": scenario.model.name, "engine": scenario.engine.name}
-    prices = (values["api_usd_per_million_input_tokens"], values["api_usd_per_million_output_tokens"])
-    return report.results(found, demand, goals, values["pue"], prices), logged
+    return Question(values=values, gpus=gpus, options=formats_to_try, demand=demand, goals=goals)
+
+
+def asked_of(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a run as they are for one of its plans: of several models the plan's."""
+    return {**inputs, "model": plan["model"]}
+
+
+def requests_of(inputs: Mapping[str, Any]) -> tuple[RequestClass, ...]:
+    """The requests of a run by class; one class where they are alike."""
+    if inputs.get("request_mix"):
+        return read_mix(inputs["request_mix"], "request_mix")
+    lengths = {name: int(inputs[name]) for name in ("input_tokens", "output_tokens")}
+    return (RequestClass(share=1.0, **lengths),)
 
 
 def check_names(raw: Mapping[str, object]) -> None:
@@ -64,8 +101,8 @@ def check_work(gpus: int, formats_to_try: int) -> None:
     if gpus * formats_to_try > MOST_COMBINATIONS:
         raise InvalidInput(
             "weight_precision",
-            f"{gpus} accelerators in {formats_to_try} pairs of formats are {gpus * formats_to_try} combinations; "
-            "name fewer accelerators or formats.",
+            f"{gpus} accelerators with {formats_to_try} models, engines and formats are "
+            f"{gpus * formats_to_try} combinations; name fewer of them.",
             f"up to {MOST_COMBINATIONS} combinations",
         )
 
@@ -105,32 +142,32 @@ def scenario_of(values: Mapping[str, Any]) -> ServingScenario:
     """What all replicas have in common."""
     shared = ("model", "engine", "input_tokens", "output_tokens", "price_usd_per_gpu_hour", "region", "pue")
     scenario, _ = serving_scenario({name: values[name] for name in shared if name in SERVING_INPUTS})
-    return scenario
+    return scenario.of_mix(read_mix(values["request_mix"], "request_mix")) if values["request_mix"] else scenario
 
 
-def gpus_of(text: str | None) -> list[Gpu]:
-    """The accelerators that are named, or all. Raises InvalidInput."""
-    names = [name.strip() for name in (text or "").split(",") if name.strip()]
-    found = [catalog.gpu(name) for name in names] or list(catalog.gpus().values())
+def gpus_of(text: str | None, region: str) -> list[Gpu]:
+    """The accelerators that are named, or all, at their prices in a region. Raises InvalidInput."""
+    found = [catalog.gpu(name, region=region) for name in names_in(text)] or list(catalog.gpus(region).values())
     return list({one.slug: one for one in found}.values())
 
 
+def names_in(text: str | None) -> list[str]:
+    """Names separated by commas."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
 def options(scenario: ServingScenario, values: Mapping[str, Any]) -> list[ServingScenario]:
-    """The scenario with every engine and in every format of weights and cache that may be used."""
+    """The scenario with every model and engine and in every format of weights and cache that may be used."""
     weights, caches = (formats(values[name], name) for name in ("weight_precision", "kv_precision"))
-    engines = [scenario.engine, *engines_of(values["other_engines"])]
+    models = [scenario.model, *(catalog.model(name, "other_models") for name in names_in(values["other_models"]))]
+    engines = [scenario.engine, *(catalog.engine(name, "other_engines") for name in names_in(values["other_engines"]))]
     return [
-        replace(scenario, engine=engine, weight_precision=weight, kv_precision=cache)
+        replace(scenario, model=model, engine=engine, weight_precision=weight, kv_precision=cache)
+        for model in {one.name: one for one in models}.values()
         for engine in dict.fromkeys(engines)
         for weight in weights
         for cache in caches
     ]
-
-
-def engines_of(text: str | None) -> list[Engine]:
-    """Engines separated by commas. Raises InvalidInput for one that is not known."""
-    names = [name.strip() for name in (text or "").split(",") if name.strip()]
-    return [catalog.engine(name, "other_engines") for name in names]
 
 
 def formats(text: str | None, field: str) -> list[str]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from app.calculations import estimate, results
 from app.calculations.architecture import Model
 from app.calculations.training import report
+from app.calculations.watch import Watch, nobody
 from app.history.run_log import TOKEN_BYTES, Run, new_run
 from app.planning import plan
 from app.scenarios import serving_scenario
@@ -41,9 +42,10 @@ def train_run(raw: Mapping[str, object], *, source: str, model: Model | None = N
     )
 
 
-def plan_run(raw: Mapping[str, object], *, source: str) -> Run:
-    """The answer to what to buy for a load, as a run that is not logged yet. Raises InvalidInput."""
-    results, inputs = plan(raw)
+def plan_run(raw: Mapping[str, object], *, source: str, watch: Watch = nobody) -> Run:
+    """The answer to what to buy for a load, as a run that is not logged yet; `watch` is told how far it is. Raises
+    InvalidInput."""
+    results, inputs = plan(raw, watch)
     return new_run(
         kind="plan",
         source=source,

@@ -55,11 +55,11 @@ def serving_scenario(
         refuse_unused(values, MODEL_INPUTS, "model")
     if not is_custom_gpu:
         refuse_unused(values, GPU_INPUTS, "gpu")
-    gpu = custom_gpu(values) if is_custom_gpu else catalog.gpu(values["gpu"])
+    region = catalog.grid(values["region"])
+    gpu = custom_gpu(values) if is_custom_gpu else catalog.gpu(values["gpu"], region=region.slug)
     if model is None:
         model = custom_model(values) if is_custom_model else catalog.model(values["model"])
     engine = catalog.engine(values["engine"])
-    region = catalog.grid(values["region"])
     calibration = catalog.calibration(values["calibration"])
     named = ("model", "gpu", "engine", "region", "calibration", "concurrency")
     own = {name: values[name] for name in SERVING_INPUTS if name not in named}

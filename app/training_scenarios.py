@@ -257,7 +257,8 @@ def question(raw: Mapping[str, object], *, model: Model | None = None) -> tuple[
         refuse_unused(values, MODEL_INPUTS, "model")
     if not is_custom_gpu:
         refuse_unused(values, GPU_INPUTS, "gpu")
-    gpu = custom_gpu(values) if is_custom_gpu else catalog.gpu(values["gpu"])
+    region = catalog.grid(values["region"]).slug
+    gpu = custom_gpu(values) if is_custom_gpu else catalog.gpu(values["gpu"], region=region)
     if model is None:
         model = custom_model(values) if is_custom_model else catalog.model(values["model"])
     logged = {name: values[name] for name in TRAINING_INPUTS}

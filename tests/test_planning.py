@@ -72,6 +72,9 @@ def test_an_unknown_price_is_unknown_and_not_zero():
         ({"statistic": "p90", "request_rate": None, "concurrency": 5}, "statistic"),
         ({"reqest_rate": 5}, "reqest_rate"),
         ({"model": "nobody/nothing"}, "model"),
+        ({"other_models": "nobody/nothing"}, "other_models"),
+        ({"request_mix": "half 1024/256"}, "request_mix"),
+        ({"request_mix": "50% 100/10, 50% 200/10", "engine": "hf"}, "request_mix"),
     ],
 )
 def test_bad_input_names_its_field(client, changes, field):
@@ -144,3 +147,58 @@ def test_experts_over_copies_of_the_attention_have_their_own_flags():
 def test_the_command_line_prints_what_starts_a_replica():
     done = cli("--gpu", "h100-sxm", "--request-rate", 20, "--launch", "vllm")
     assert done.exit_code == 0 and "vllm serve meta-llama/Llama-3.1-8B-Instruct" in done.stdout
+
+
+MIX = "70% 1024/256, 30% 8192/512"
+
+
+def test_a_mix_gives_the_same_plan_by_command_line_and_api_and_every_class_on_the_page(client):
+    asked = ASKED | {"request_mix": MIX}
+    answered = client.post("/api/v1/plan", json=asked)
+    words = ("--gpu", ASKED["gpu"], "--request-rate", 20, "--max-tpot-ms", 30)
+    halves = ("--request-mix", "70% 1024/256", "--request-mix", "30% 8192/512")
+    done = cli(*words, *halves, "--model", ASKED["model"], "--json")
+    assert json.loads(done.stdout)["results"] == answered.json["results"]
+    best = answered.json["results"]["plans"][0]
+    assert [one["input_tokens"] for one in best["classes"]] == [1024, 8192]
+    assert [one["binds"] for one in best["classes"]].count(True) == 1
+    assert best["tpot_ms"]["value"] == max(one["tpot_ms"]["value"] for one in best["classes"])
+    tokens = 20 * (0.7 * 256 + 0.3 * 512) * 3600 / 1e6
+    assert best["usd_per_million_output_tokens"]["value"] == pytest.approx(best["usd_per_hour"]["value"] / tokens)
+    page = client.get(f"/results/{answered.json['run_id']}").get_data(as_text=True)
+    assert "Each class of requests" in page and "8,192" in page and 'id="what-if-input_tokens"' not in page
+    assert "--max-model-len 17408" in page
+    assert client.get(f"/results/{answered.json['run_id']}/heat").status_code == 200
+    moved = client.get(f"/results/{answered.json['run_id']}/sensitivity").get_data(as_text=True)
+    assert "at the mean lengths of the mix" in moved
+    assert "nearest to a goal" in cli(*words, *halves).stdout
+
+
+def test_a_mix_of_one_class_is_the_plan_without_a_mix():
+    mixed, logged = plan(ASKED | {"input_tokens": 7, "request_mix": "60% 2000/300, 40% 2000/300"})
+    assert mixed == plan(ASKED | {"input_tokens": 2000, "output_tokens": 300})[0]
+    assert (logged["input_tokens"], logged["output_tokens"]) == (2000, 300)
+
+
+def test_several_models_are_ranked_by_what_their_plans_cost(client):
+    names = ("Qwen/Qwen3-32B", "openai-community/gpt2")
+    asked = ASKED | {"input_tokens": 2000, "other_models": ", ".join(names)}
+    answered = client.post("/api/v1/plan", json=asked).json
+    small, large, short = answered["results"]["models"]
+    assert (small["model"], large["model"]) == (ASKED["model"], names[0])
+    assert small["plan"] == answered["results"]["plans"][0]
+    assert small["plan"]["usd_per_hour"]["value"] <= large["plan"]["usd_per_hour"]["value"]
+    assert (short["plan"], short["reason"]) == (None, "its context is shorter than the longest request")
+    for one in (small, large):
+        alone, _ = plan(asked | {"model": one["model"], "other_models": ""})
+        assert one["plan"] == alone["plans"][0] and len(alone["models"]) == 1
+    page = client.get(f"/results/{answered['run_id']}").get_data(as_text=True)
+    assert "Which model" in page and "Qwen/Qwen3-32B" in page and "shorter than the longest request" in page
+    shown = cli("--gpu", "h100-sxm", "--request-rate", 20, "--other-models", names[0]).stdout
+    assert f": {names[0]}" in shown and "cheapest plan" in shown
+
+
+def test_a_request_that_the_model_was_not_made_for_has_no_plan():
+    results, _ = plan({"model": "openai-community/gpt2", "gpu": "h100-sxm", "request_rate": 1, "input_tokens": 1000})
+    assert not results["meets_goals"] and results["searched"]["too_long"] == ["openai-community/gpt2"]
+    assert "more tokens than the model" in results["verdict"]

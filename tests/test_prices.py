@@ -16,7 +16,7 @@ from app.command_line.main import main
 from app.factory import create_app
 from app.own import manage, user_data
 from app.own.user_data import UserData
-from app.runs import estimate_run
+from app.runs import estimate_run, plan_run, train_run
 from tests.pages import soup, words
 
 H100 = {"model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "h100-sxm"}
@@ -33,13 +33,14 @@ def hourly(**changes: object) -> float | None:
 
 
 def test_every_listed_price_has_a_source_and_a_date_and_an_accelerator() -> None:
-    for slug, row in catalog.prices().items():
+    for (slug, region), row in catalog.prices().items():
         assert slug in catalog.preset_gpus() and float(row["usd_per_gpu_hour"]) > 0
+        assert not region or region in catalog.grids()
         assert len(row["date"]) == 7 and row["source"]
 
 
 def test_what_is_not_listed_is_unknown_and_not_zero() -> None:
-    assert "mi300x" not in catalog.prices()
+    assert not any(slug == "mi300x" for slug, _ in catalog.prices())
     assert catalog.gpu("mi300x").price_usd_per_hour is None
     found = estimate_run(H100 | {"gpu": "mi300x"}, source="cli").results
     assert found["usd_per_hour"]["value"] is None and found["usd_per_million_output_tokens"]["value"] is None
@@ -59,6 +60,56 @@ def test_ones_own_price_stands_in_place_of_the_listed_one_and_a_question_before_
         with pytest.raises(InvalidInput, match="No price of one's own"):
             manage.delete_price("h100-sxm")
     assert hourly() == listed
+
+
+def test_a_region_has_its_listed_price_and_one_without_has_that_of_any() -> None:
+    """AWS, August 2026: p5.48xlarge 58.8928 USD an hour in Stockholm and 68.80 in Tokyo, eight GPUs each."""
+    assert hourly(region="sweden") == pytest.approx(58.8928 / 8, abs=1e-4)
+    assert hourly(region="japan") == pytest.approx(68.8 / 8, abs=1e-4)
+    assert hourly(region="world") == hourly(region="poland") == 2.69
+    assert hourly(region="sweden", price_usd_per_gpu_hour=5) == 5
+    assert hourly(region="sweden", gpu="mi300x") is None
+    assert catalog.gpu("h100-sxm", region="sweden").price_region == "sweden"
+    assert catalog.gpu("h100-sxm", region="poland").price_region == ""
+
+
+def test_a_training_run_costs_what_its_region_asks() -> None:
+    asked = {"model": H100["model"], "gpu": "h100-sxm", "num_gpus": 8, "tokens": 1e9}
+    cost = {
+        region: train_run(asked | {"region": region}, source="cli").results["run"]["usd"]["value"]
+        for region in ("world", "sweden")
+    }
+    assert cost["sweden"] / cost["world"] == pytest.approx(58.8928 / 8 / 2.69, rel=1e-4)
+
+
+def test_ones_own_price_of_a_region_counts_there_and_the_general_one_elsewhere(data: UserData) -> None:
+    with user_data.using(data):
+        manage.save_price("h100-sxm", 3, "contract", region="Sweden")
+        assert (hourly(region="sweden"), hourly(region="world")) == (3, 2.69)
+        manage.save_price("h100-sxm", 2)
+        assert (hourly(region="sweden"), hourly(region="japan"), hourly()) == (3, 2, 2)
+        manage.delete_price("h100-sxm", "sweden")
+        assert hourly(region="sweden") == 2
+        with pytest.raises(InvalidInput, match="No price of one's own"):
+            manage.delete_price("h100-sxm", "sweden")
+        with pytest.raises(InvalidInput) as refused:
+            manage.save_price("h100-sxm", 2, region="atlantis")
+        assert refused.value.field == "region"
+
+
+def test_the_region_moves_price_and_carbon_of_a_plan_and_says_where_the_price_is_from() -> None:
+    asked = {"model": H100["model"], "gpu": "h100-sxm", "request_rate": 5}
+    best = {
+        region: plan_run(asked | {"region": region}, source="cli").results["plans"][0]
+        for region in ("world", "sweden", "japan")
+    }
+    assert best["sweden"]["usd_per_hour"]["value"] < best["japan"]["usd_per_hour"]["value"]
+    carbon = {region: one["gco2_per_million_output_tokens"]["value"] for region, one in best.items()}
+    assert carbon["sweden"] < carbon["world"] < carbon["japan"]
+    assert [one["price_region"] for one in best.values()] == ["", "sweden", "japan"]
+    assert "eu-north-1" in best["sweden"]["price_source"] and "RunPod" in best["world"]["price_source"]
+    set_by_hand = plan_run(asked | {"region": "sweden", "price_usd_per_gpu_hour": 1}, source="cli").results["plans"][0]
+    assert (set_by_hand["price_region"], set_by_hand["price_source"]) == ("", "set for this plan")
 
 
 @pytest.mark.parametrize("price", ["", "cheap", "-1", "nan", "inf", "1e9", None, True])
@@ -102,6 +153,17 @@ def test_a_price_is_saved_and_taken_back_on_the_page_of_the_accelerator(client: 
     assert client.get("/api/v1/gpus/l40s").json["price_usd_per_gpu_hour"] == 0.79
 
 
+def test_a_price_of_a_region_is_saved_and_taken_back_on_the_page(client: FlaskClient) -> None:
+    client.post("/gpus/price", data={"gpu": "l40s", "usd": "1.25", "source": "quote", "region": "poland"})
+    rows = [words(row) for row in soup(client.get("/gpus/l40s").text).select("[aria-labelledby=regions] tbody tr")]
+    own = [row for row in rows if row.startswith("Poland")]
+    assert len(own) == 1 and "$1.25" in own[0] and "quote" in own[0]
+    assert any(row.startswith("Sweden") and "eu-north-1" in row for row in rows)
+    assert client.get("/api/v1/gpus/l40s").json["price_usd_per_gpu_hour"] == 0.79
+    client.post("/gpus/price", data={"gpu": "l40s", "delete": "1", "region": "poland"})
+    assert "Poland" not in words(soup(client.get("/gpus/l40s").text).select_one("[aria-labelledby=regions]"))
+
+
 def test_a_wrong_price_loses_nothing_that_was_typed(client: FlaskClient) -> None:
     answer = client.post("/gpus/price", data={"gpu": "l40s", "usd": "a lot", "source": "rumour"})
     page = soup(answer.text)
@@ -120,6 +182,8 @@ def test_the_command_shows_and_keeps_prices(tmp_path: Path) -> None:
 
     assert "2.69" in said("h100-sxm") and "unknown" in said("mi300x")
     assert "1.90" in said("h100", "1.9", "--source", "quote")
+    assert all(word in said("h200", "--region", "sweden") for word in ("$8.47", "sweden", "AWS on demand"))
+    assert "1.10" in said("l40s", "1.1", "--region", "poland") and "0.79" in said("l40s")
     document = json.loads(said("--json"))["prices"]
     by_slug = {one["gpu"]: one["usd_per_gpu_hour"] for one in document}
     assert len(by_slug) == len(catalog.gpus()) and by_slug["h100-sxm"] == 1.9

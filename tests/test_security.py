@@ -38,7 +38,7 @@ def paths(app: Flask, run_log: RunLog) -> Iterator[str]:
     """An address of every route that is read, with a run, a model and so on that there is."""
     run = estimate_run(ESTIMATE, source="web")
     run_log.append(run)
-    known = {"run_id": run.run_id, "path": "nothing", "filename": "app.css"}
+    known = {"run_id": run.run_id, "path": "nothing", "filename": "app.css", "job_id": "0" * 16}
     for rule in app.url_map.iter_rules():
         if "GET" in (rule.methods or ()):
             names = {"models.model": "meta-llama/Llama-3.1-8B", "api.model": "llama-3.1-8b"}
@@ -241,7 +241,8 @@ def test_the_counts_of_ever_new_clients_are_not_kept_for_ever(tmp_path: Path, mo
 
 
 def test_a_search_of_too_much_is_refused_with_the_limit(client: FlaskClient) -> None:
-    everything = {"weight_precision": "bf16,fp8,int8,int4", "kv_precision": "bf16,fp8", "gpu": ""}
+    formats = {"weight_precision": "bf16,fp8,int8,int4", "kv_precision": "bf16,fp8"}
+    everything = formats | {"gpu": "", "other_engines": "sglang"}
     answer = client.post("/api/v1/plan", json=PLAN | everything)
     assert answer.status_code == 422
     assert answer.json["error"]["field"] == "weight_precision"

@@ -119,17 +119,18 @@ def price() -> Any:
     """Keep what an accelerator costs here, or return to the list price."""
     found = or_404(lambda: catalog.gpu(request.form.get("gpu", "")))
     usd, source = request.form.get("usd", "").strip(), request.form.get("source", "")
+    region = request.form.get("region", "")
     try:
         if "delete" in request.form:
-            manage.delete_price(found.slug)
+            manage.delete_price(found.slug, region)
         else:
-            on_disk(lambda: manage.save_price(found.slug, usd, source))
+            on_disk(lambda: manage.save_price(found.slug, usd, source, region))
     except InvalidInput as error:
         page = render_template(
             "gpus/gpu.html",
             saved=catalog.own_gpus().get(found.slug),
             price_error=sentence(error),
-            typed={"usd": usd, "source": source},
+            typed={"usd": usd, "source": source, "region": region},
             **gpu_page.page(found),
         )
         return page, HTTPStatus.UNPROCESSABLE_ENTITY

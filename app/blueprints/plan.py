@@ -5,16 +5,21 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, abort, current_app, render_template, request
+from flask import Blueprint, abort, current_app, make_response, redirect, render_template, request, url_for
 
 from app.blueprints.question import Question
+from app.blueprints.results import result_page
+from app.calculations.errors import InvalidInput
+from app.calculations.watch import Watch
 from app.history.run_log import Run
 from app.pages import plan_compare, plan_heat
 from app.pages.form_examples import Start
-from app.pages.forms import PlanForm
+from app.pages.forms import InputForm, PlanForm
 from app.pages.workloads import workloads
-from app.planning import PLANNING_INPUTS
+from app.planning import PLANNING_INPUTS, question
 from app.runs import plan_run
+from app.saving import not_saved
+from app.server.jobs import DONE, FAILED, Busy, Jobs
 
 bp = Blueprint("plan", __name__)
 
@@ -24,6 +29,8 @@ def starts() -> dict[str, Start]:
     return {one.label: Start(inputs=one.planning, reason=one.reason) for one in workloads().values()}
 
 
+#: Combinations of accelerators with models, engines and formats beyond which a search shows how far it is; how often.
+LONG, AGAIN_SECONDS = 100, 1
 QUESTION = Question(name="plan", form=PlanForm, declared=PLANNING_INPUTS, starts=starts, answer=plan_run)
 
 
@@ -34,7 +41,58 @@ def form() -> str:
 
 @bp.post("/plan")
 def calculate() -> Any:
-    return QUESTION.sent()
+    """The answer's page; of a long search a page that shows how far it is until then."""
+    sent = PlanForm(request.form)
+    if not is_long(sent):
+        return QUESTION.sent()
+    raw, app = sent.raw(), current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def work(watch: Watch) -> dict[str, Any]:
+        run = plan_run(raw, source="web", watch=watch)
+        with app.app_context():
+            problem = not_saved(run)
+        return {"run_id": run.run_id} | ({"run": run.as_dict(), "not_saved": problem} if problem else {})
+
+    try:
+        job_id = jobs().start(work, {name: text for name, text in raw.items() if text})
+    except Busy:
+        sent.refuse(InvalidInput("", "Several long plans are being made already. Try again in a minute."))
+        return QUESTION.page(sent), HTTPStatus.SERVICE_UNAVAILABLE
+    except OSError:  # Nothing can be kept, so who asked waits for it.
+        return QUESTION.sent()
+    return redirect(url_for("plan.progress", job_id=job_id), HTTPStatus.SEE_OTHER)
+
+
+def is_long(sent: InputForm) -> bool:
+    """Whether a form asks for a search that takes more than a moment; what is wrong with it takes none."""
+    try:
+        return bool(sent.validate()) and question(sent.raw()).combinations > LONG
+    except InvalidInput:
+        return False
+
+
+@bp.get("/plan/progress/<job_id>")
+def progress(job_id: str) -> Any:
+    """How far a plan is; once it is made, its page."""
+    job = jobs().look(job_id)
+    if job is None:
+        abort(HTTPStatus.NOT_FOUND, "No plan is being made under this address. One that was made is in the history.")
+    if job.state == DONE and "run" in job.outcome:
+        return result_page(Run.from_dict(job.outcome["run"]), not_saved=job.outcome["not_saved"])
+    if job.state == DONE:
+        return redirect(url_for("results.result", run_id=job.outcome["run_id"]), HTTPStatus.SEE_OTHER)
+    change = url_for("plan.form", **job.about)
+    page = make_response(render_template("plan/progress.html", job=job, change=change))
+    page.headers["Cache-Control"] = "no-store"
+    if job.state == FAILED:
+        page.status_code = HTTPStatus.INTERNAL_SERVER_ERROR
+    else:
+        page.headers["Refresh"] = str(AGAIN_SECONDS)  # Works without JavaScript.
+    return page
+
+
+def jobs() -> Jobs:
+    return current_app.extensions["jobs"]
 
 
 @bp.get("/results/<run_id>/plans")

@@ -27,7 +27,7 @@ def of_run(run_id: str) -> Any:
     asked = question_of(run)
     if asked is None:
         abort(HTTPStatus.NOT_FOUND, "This run has no serving question whose inputs could be moved.")
-    return shown(asked, back=url_for("results.result", run_id=run_id))
+    return shown(asked, back=url_for("results.result", run_id=run_id), of_mix=bool(run.inputs.get("request_mix")))
 
 
 @bp.get("/sensitivity")
@@ -37,7 +37,7 @@ def of_form() -> Any:
     return shown(asked, back=address("calculator.form", asked))
 
 
-def shown(asked: Mapping[str, Any], *, back: str) -> Any:
+def shown(asked: Mapping[str, Any], *, back: str, of_mix: bool = False) -> Any:
     metric = request.args.get("metric") or next(iter(sensitivity.METRICS))
     try:
         if metric not in sensitivity.METRICS:
@@ -61,6 +61,7 @@ def shown(asked: Mapping[str, Any], *, back: str) -> Any:
         figure=tornado_figure(found, metric) if known else None,
         levers=found.ranked(metric) if known else [],
         back=back,
+        of_mix=of_mix,
         share=sensitivity.SHARE,
         asked=asked,
         form=address("calculator.form", share_args(asked)),
@@ -75,13 +76,12 @@ def question_of(run: Run) -> dict[str, Any] | None:
     if not plans:
         return None
     best = plans[0]
-    given = {
-        name: run.inputs.get(name) for name in ("model", "engine", "input_tokens", "output_tokens", "region", "pue")
-    }
+    given = {name: run.inputs.get(name) for name in ("engine", "input_tokens", "output_tokens", "region", "pue")}
     layout = {name: best["layout"][name] for name in ("tp", "pp", "dp", "ep") if name in best["layout"]}
     return {
         **{name: value for name, value in given.items() if value is not None},
         **layout,
+        "model": best.get("model") or run.inputs["model"],
         "gpu": best["gpu"],
         "engine": best.get("engine") or run.inputs["engine"],
         "num_gpus": best["gpus_per_replica"],

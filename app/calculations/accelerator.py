@@ -38,6 +38,8 @@ class Gpu:
     price_source: str
     source: str
     notes: str = ""
+    #: The region that the price is of; empty: it counts in any.
+    price_region: str = ""
 
     def supports(self, peak: str) -> bool:
         """Whether the chip multiplies in this format."""

@@ -199,8 +199,9 @@ def machine(scenario: ServingScenario, formats: Formats) -> Machine:
 def workload(scenario: ServingScenario) -> Workload:
     arrival = scenario.arrival
     return Workload(
-        input_tokens=float(scenario.input_tokens),
-        output_tokens=float(scenario.output_tokens),
+        input_tokens=scenario.mean_input_tokens,
+        output_tokens=scenario.mean_output_tokens,
+        classes=scenario.mix,
         mode="static" if arrival == "closed" and not scenario.engine.continuous else arrival,
         concurrency=scenario.concurrency,
         request_rate=scenario.request_rate,
@@ -272,8 +273,12 @@ def memory_plan(scenario: ServingScenario, layout: Layout, formats: Formats) -> 
 
 
 def held_tokens(scenario: ServingScenario, sequences: float) -> int:
-    """Tokens that the cache holds of each of so many requests at their end."""
-    padded = workload(scenario).cached_prompt(sequences)
+    """Tokens that the cache holds of each of so many requests at their end; of a mix one is of its longest class."""
+    asked = workload(scenario)
+    if scenario.mix:
+        middle = asked.mean_tokens(asked.input_tokens, 1.0)
+        return ceil(middle + (scenario.longest_tokens - middle) / sequences)
+    padded = asked.cached_prompt(sequences)
     return scenario.request_tokens + ceil(padded) - scenario.input_tokens
 
 

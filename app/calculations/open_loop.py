@@ -12,7 +12,7 @@ it (M/D/1). Mean values are formulas; percentiles are those of a fixed lattice o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import NormalDist
 from typing import Any
@@ -61,6 +61,14 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What a request's own prompt adds, and its steps; those of the mean request where requests are alike."""
+
+    curve: Curve
+    steps: Steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Mean values of a replica at a rate that it serves; seconds, and requests per second."""
 
@@ -71,6 +79,9 @@ class State:
     #: Decode steps of a request, and the squared coefficient of variation of their number.
     tokens: float
     variation: float
+    #: The same of what a prompt adds; the longest that a token takes, with all places taken.
+    prompts: float
+    slowest_token: float
     #: Numbers decoding, and the chance of each; those beyond `places` wait.
     numbers: Any
     chances: Any
@@ -115,6 +126,17 @@ class Arrivals:
     found: State
     ttft: Times
     tpot: Times | None
+    #: The same of each class of a mix.
+    classes: tuple[Arrivals, ...] = ()
+
+    @property
+    def each(self) -> tuple[Arrivals, ...]:
+        """By class; these themselves where requests are alike."""
+        return self.classes or (self,)
+
+    def times(self, factor: float) -> Arrivals:
+        """With times per token in place of those per decode step."""
+        return replace(self, tpot=self.tpot and self.tpot.times(factor))
 
 
 def arrivals(
@@ -127,22 +149,49 @@ def arrivals(
     places: int,
     tokens: float,
     variation: float,
+    prompts: float = 0.0,
 ) -> Arrivals | None:
     """The stable state; None where more arrive than the `most` that can be served. `tokens`: decode steps of a request;
-    `variation`: squared coefficient of variation of their number."""
+    `variation`, `prompts`: squared coefficients of variation of their number, and of what a prompt adds."""
     if rate >= most:
         return None
     paused = float(scheduler.prefill_first) > 0
-    found = state(curve, steps, paused, rate, most, places, tokens, variation, behind=0.0)
+    found = state(curve, steps, paused, rate, most, places, tokens, variation, prompts, behind=0.0)
     for _ in range(ROUNDS):
-        found = state(curve, steps, paused, rate, most, places, tokens, variation, found.behind)
-    first = first_tokens(curve, steps, paused, found)
-    later = later_tokens(curve, found, first - float(steps.request)) if tokens else None
+        found = state(curve, steps, paused, rate, most, places, tokens, variation, prompts, found.behind)
+    return spread(curve, steps, Own(curve=curve, steps=steps), paused, found)
+
+
+def spread(curve: Curve, steps: Steps, own: Own, paused: bool, found: State) -> Arrivals:
+    """How the times of requests with this prompt of their own spread."""
+    first = first_tokens(curve, steps, own, paused, found)
+    later = later_tokens(curve, found, first - float(steps.request)) if found.tokens else None
     return Arrivals(
         found=found,
         ttft=times_of(first, found.ttft_seconds),
         tpot=None if later is None else times_of(later, found.token_seconds),
     )
+
+
+def of_class(curve: Curve, steps: Steps, own: Own, scheduler: Scheduler, all_of: State, tokens: float) -> Arrivals:
+    """A class among all requests, whose state is `all_of`: it waits as they do, with its own prompt and tokens."""
+    paused = float(scheduler.prefill_first) > 0
+    among, alone = all_of.own, float(own.steps.alone) - float(steps.alone)
+    if all_of.tokens:
+        _, added = own.curve.at(min(max(all_of.running, 1.0), all_of.places))
+        among = float(added) + (0.0 if paused else all_of.decode * float(own.steps.chunks))
+        alone = (1 - all_of.busy) * alone + all_of.busy * (among - all_of.own)
+    served, paces = all_of.served + alone, 1 - all_of.share
+    later = all_of.decode / paces + all_of.rate * served * all_of.added / paces / tokens if tokens else 0.0
+    found = replace(
+        all_of,
+        tokens=tokens,
+        own=among,
+        served=served,
+        ttft_seconds=all_of.ttft_seconds + alone,
+        token_seconds=min(later, all_of.slowest_token) if all_of.tokens else 0.0,
+    )
+    return spread(curve, steps, own, paused, found)
 
 
 def state(
@@ -154,6 +203,7 @@ def state(
     places: int,
     tokens: float,
     variation: float,
+    prompts: float,
     behind: float,
 ) -> State:
     """Mean values, where a request waits `behind` seconds of prefills that had been waiting at its first token."""
@@ -166,9 +216,9 @@ def state(
     share = min(rate * added, 0.999)
     service = added + decode * chunks * fill
     load = min(rate * service, 0.999)
-    queue = load * service / (2 * (1 - load))
+    queue = load * service * (1 + prompts) / (2 * (1 - load))
     # The step that an arrival falls into (the longer, the likelier) holds the prompts that came during the one before.
-    step = decode / (1 - share) + rate * added**2 / (1 - share**2)
+    step = decode / (1 - share) + rate * added**2 * (1 + prompts) / (1 - share**2)
     busy = 1 - float(chances[0]) * (1 - share)
     own = added + (0.0 if paused else decode * chunks)
     gated = step / 2 + rate * step * added
@@ -186,6 +236,8 @@ def state(
         places=places,
         tokens=tokens,
         variation=variation,
+        prompts=prompts,
+        slowest_token=most_token,
         numbers=numbers,
         chances=chances,
         running=running,
@@ -225,22 +277,25 @@ def running_chances(curve: Curve, rate: float, places: int, tokens: float, behin
     return np.concatenate([[0], numbers]), chances / chances.sum()
 
 
-def first_tokens(curve: Curve, steps: Steps, paused: bool, at: State) -> Any:
+def first_tokens(curve: Curve, steps: Steps, mine: Own, paused: bool, at: State) -> Any:
     """Times to the first token at the points of the lattice."""
     which, before, within, together, waiting, turn = lattice(6)
-    request, queue = float(steps.request), at.service / (2 * (1 - at.load))
+    request, queue = float(steps.request), at.service * (1 + at.prompts) / (2 * (1 - at.load))
     queued = np.where(turn > at.load, 0.0, exponential(queue, waiting))
     if not at.tokens:
-        return request + float(steps.alone) + queued + np.where(before > at.load, 0.0, exponential(queue, together))
+        return (
+            request + float(mine.steps.alone) + queued + np.where(before > at.load, 0.0, exponential(queue, together))
+        )
     found = running_at(at, which)
     decode, added = curve.at(np.clip(found, 1, at.places))
     length = decode + added * poisson(at.rate * at.step, before)
     shared = poisson(at.rate * length, together)
     gated = within * length + added * shared
     lone = np.where(turn > at.load, within * decode, queued) + added * np.minimum(shared, 1 / float(steps.fill) - 1)
-    own = added + (0.0 if paused else decode * float(steps.chunks))
+    _, mine_added = mine.curve.at(np.clip(found, 1, at.places))
+    own = mine_added + (0.0 if paused else decode * float(mine.steps.chunks))
     idle = (found == 0) & (turn < 1 - at.share)
-    times = np.where(idle, float(steps.alone), own + (1 - at.lone_weight) * gated + at.lone_weight * lone)
+    times = np.where(idle, float(mine.steps.alone), own + (1 - at.lone_weight) * gated + at.lone_weight * lone)
     place = exponential((1 + at.variation) / 2 / (at.most - at.rate), waiting)
     return request + times + np.where(found >= at.places, place, 0.0)
 
@@ -253,10 +308,10 @@ def later_tokens(curve: Curve, at: State, first: Any) -> Any:
     # Each prompt that comes meanwhile, or waited already, starts a busy period of prefill (M/D/1: mean p / (1 - r p),
     # mean square p^2 / (1 - r p)^3); their sum is taken as log-normal.
     pauses = at.rate * (at.tokens * decode + np.minimum(first, 10 * at.ttft_seconds))
-    mean, square = added / (1 - at.share), added**2 / (1 - at.share) ** 3
+    mean, square = added / (1 - at.share), added**2 * (1 + at.prompts) / (1 - at.share) ** 3
     sigma = np.sqrt(np.log1p(square / (pauses * mean**2)))
     paused = pauses * mean * np.exp(sigma * normal(chance) - sigma**2 / 2)
-    return np.minimum(decode + paused / at.tokens, at.places / at.most / at.tokens)
+    return np.minimum(decode + paused / at.tokens, at.slowest_token)
 
 
 def running_at(at: State, chance: Any) -> Any:

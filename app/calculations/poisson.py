@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 
 import numpy as np
 
-from app.calculations import open_loop
+from app.calculations import mix, open_loop
 from app.calculations.lengths import longest_of
 from app.calculations.memory import MemoryPlan
-from app.calculations.open_loop import Curve
+from app.calculations.open_loop import Arrivals, Curve, Own, State
 from app.calculations.operators import Traffic
-from app.calculations.queueing import Latency, Scheduler
+from app.calculations.queueing import Latency, Scheduler, Steps
 from app.calculations.roofline import Machine
 from app.calculations.serving import (
     LEAST_ADDED,
@@ -61,7 +62,8 @@ def poisson(
     most = saturate(plan, machine, workload, replace(switches, max_sequences=slots), scheduler)
     if most is None:
         return None
-    curve = curve_of(plan, machine, workload, switches, traffic, slots)
+    curves = [curve_of(plan, machine, one, switches, traffic, slots) for one in workload.each]
+    curve = mean_curve(workload, curves)
     found = open_loop.arrivals(
         curve,
         most.steps,
@@ -70,7 +72,8 @@ def poisson(
         most=most.requests_per_second / replicas,
         places=slots,
         tokens=workload.decode_steps,
-        variation=uniform_variation(workload.length_spread),
+        variation=mixed_variation(workload),
+        prompts=prompt_variation(workload, curves),
     )
     if found is None:
         served = backlog_rate(plan, machine, workload, switches, scheduler, most)
@@ -78,8 +81,11 @@ def poisson(
     state = found.found
     steps_of = step_plan(plan, workload, switches, min(slots, max(1, round(state.running))), 1.0)
     prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
+    asked = replace(switches, max_sequences=slots)
+    classes = of_classes(plan, machine, workload, asked, scheduler, traffic, curves, most.steps, state)
+    found = replace(found, classes=classes)
     if found.tpot is not None:
-        found = replace(found, tpot=found.tpot.times(workload.steps_per_token))
+        found = found.times(workload.steps_per_token)
     tpot = found.tpot.mean if found.tpot is not None else None
     cycle = found.ttft.mean + (workload.output_tokens - 1) * (tpot or 0.0)
     tail = tail_step(workload, curve, state.running)
@@ -109,6 +115,49 @@ def poisson(
         arrivals=found,
         tail_step_seconds=tail if workload.run_requests else 0.0,
     )
+
+
+def mean_curve(workload: Workload, curves: Sequence[Curve]) -> Curve:
+    """What the mean prompt adds."""
+    if not workload.classes:
+        return curves[0]
+    added = sum(one.share * curve.added for one, curve in zip(workload.classes, curves, strict=True))
+    return replace(curves[0], added=added)
+
+
+def prompt_variation(workload: Workload, curves: Sequence[Curve]) -> float:
+    """Squared coefficient of variation of what a prompt adds, with all places taken."""
+    added = {one: float(curve.added[-1]) for one, curve in zip(workload.classes, curves, strict=False)}
+    return mix.variation(workload.classes, lambda one: added[one])
+
+
+def mixed_variation(workload: Workload) -> float:
+    """That of the number of decode steps: within the classes and between them."""
+    within = uniform_variation(workload.length_spread)
+    between = mix.variation(workload.classes, lambda one: workload.speculation.decode_steps(one.output_tokens))
+    return within + between * (1 + within)
+
+
+def of_classes(
+    plan: MemoryPlan,
+    machine: Machine,
+    workload: Workload,
+    switches: Switches,
+    scheduler: Scheduler,
+    traffic: Traffic,
+    curves: Sequence[Curve],
+    steps: Steps,
+    state: State,
+) -> tuple[Arrivals, ...]:
+    """How the times of each class of a mix spread."""
+    curve, slots, found = mean_curve(workload, curves), switches.max_sequences, []
+    for one, of_prompt, own in zip(workload.classes, workload.each, curves, strict=False):
+        planned = step_plan(plan, of_prompt, switches, slots, float(slots))
+        _, _, prompt = time_steps(plan, machine, planned, traffic)
+        tokens = workload.speculation.decode_steps(one.output_tokens)
+        times = open_loop.of_class(curve, steps, Own(curve=own, steps=prompt), scheduler, state, tokens)
+        found.append(times.times(tokens / max(one.output_tokens - 1, 1)))
+    return tuple(found)
 
 
 def counted(requests: int | None, rate: float, draining_seconds: float) -> float:

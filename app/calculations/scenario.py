@@ -16,6 +16,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.inputs import declared
 from app.calculations.kernel_library import Curves
 from app.calculations.lengths import expected_longest
+from app.calculations.mix import RequestClass, mean
 from app.calculations.parallelism import Layout, check
 from app.calculations.precision import GGUF_FILE_TYPES, choices
 from app.calculations.uncertainty import Measured, Spreads
@@ -301,7 +302,7 @@ class ServingInputs:
         placeholder="list price", help="Empty: the catalogue's price, or unknown where it has none.")
     region: Any = declared(
         group="energy", kind="name", catalogue="grids", label="Region", default="world",
-        help="Where the electricity comes from: its yearly mean of gCO2 per kWh.")
+        help="Where the GPUs stand: its yearly mean of gCO2 per kWh, and its list prices where they are known.")
     pue: Any = declared(
         group="energy", kind="number", label="PUE", default=1.2, minimum=1, maximum=3, unit="ratio",
         help="Power of the whole site over that of its computers. Large clouds reach 1.1 to 1.2; the mean of Uptime "
@@ -340,6 +341,8 @@ class ServingScenario:
     shared_prefix_tokens: int = 0
     prefix_hit_rate: float = 0.0
     output_tokens: int = 256
+    #: Classes of a mix, of which `input_tokens` and `output_tokens` are the rounded means; empty: requests are alike.
+    mix: tuple[RequestClass, ...] = ()
     #: None: saturated.
     concurrency: int | None = 16
     arrival: str = "closed"
@@ -390,6 +393,12 @@ class ServingScenario:
                 f"0 to {self.input_tokens - 1:,}",
             )
         self._check_pools()
+        if self.mix and (self.prefill_gpus or self.beam_width > 1 or not self.engine.continuous):
+            raise InvalidInput(
+                "request_mix",
+                f"Mix: {self.engine.label} with these inputs runs requests of one length only.",
+                "an engine with continuous batching, without beams and without separate prefill GPUs",
+            )
         if self.draft_tokens and self.beam_width > 1:
             raise InvalidInput("draft_tokens", "Draft tokens: engines do not draft for beam search.", "0")
         by_hand = {name: getattr(self, name) for name in ("tp", "pp", "dp") if getattr(self, name)}
@@ -440,6 +449,34 @@ class ServingScenario:
                 check(self.model, Layout(tp=tp))
             except InvalidInput as wrong:
                 raise InvalidInput("prefill_tp", wrong.message, wrong.allowed) from None
+
+    def of_mix(self, classes: tuple[RequestClass, ...]) -> ServingScenario:
+        """The scenario with requests of these classes; one class alone is its lengths."""
+        return dataclasses.replace(
+            self,
+            mix=classes if len(classes) > 1 else (),
+            input_tokens=round(mean(classes, lambda one: one.input_tokens)),
+            output_tokens=round(mean(classes, lambda one: one.output_tokens)),
+        )
+
+    @property
+    def classes(self) -> tuple[RequestClass, ...]:
+        """The requests by class; one where they are alike."""
+        alike = RequestClass(share=1.0, input_tokens=self.input_tokens, output_tokens=self.output_tokens)
+        return self.mix or (alike,)
+
+    @property
+    def mean_input_tokens(self) -> float:
+        return float(mean(self.classes, lambda one: one.input_tokens))
+
+    @property
+    def mean_output_tokens(self) -> float:
+        return float(mean(self.classes, lambda one: one.output_tokens))
+
+    @property
+    def longest_tokens(self) -> int:
+        """Tokens of the longest request at its end."""
+        return max(one.tokens for one in self.classes)
 
     @property
     def decode_gpus(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from app.calculations.engine import Engine
 from app.calculations.kernels import smooth_maximum
 from app.calculations.lengths import expected_longest
 from app.calculations.memory import MemoryPlan
+from app.calculations.mix import ClassTimes, RequestClass, closed_times, mean_in_flight, mean_steps
 from app.calculations.operators import Operator, Pass, Traffic, forward_operators
 from app.calculations.queueing import Latency, Scheduler, Steps
 from app.calculations.roofline import Machine, Seconds, pass_seconds
@@ -59,6 +60,24 @@ class Workload:
     #: Speed is asked for even where the memory estimate says that not one request fits: it was seen to run.
     seen_to_run: bool = False
     speculation: Speculation = NO_DRAFTS
+    #: Of a mix, whose means over requests are `input_tokens` and `output_tokens`; empty: requests are alike.
+    classes: tuple[RequestClass, ...] = ()
+
+    @property
+    def each(self) -> tuple[Workload, ...]:
+        """The workload with the prompts of each class beside the decoding of all; itself where requests are alike."""
+        return tuple(replace(self, input_tokens=float(one.input_tokens)) for one in self.classes) or (self,)
+
+    def mean_tokens(self, prompt: float, output_share: float) -> float:
+        """Tokens of a request in flight with its `prompt` and so much of its output; of a mix their mean."""
+        if not self.classes:
+            return prompt + self.output_tokens * output_share
+        return mean_in_flight(
+            self.classes, self.steps_of, lambda one: one.input_tokens + one.output_tokens * output_share
+        )
+
+    def steps_of(self, output_tokens: float) -> float:
+        return 1 + self.speculation.decode_steps(output_tokens)
 
     @property
     def runs_down(self) -> bool:
@@ -177,6 +196,8 @@ class Serving:
     arrivals: Arrivals | None = None
     #: Of a finite run under arrivals: a decode step while the last requests end.
     tail_step_seconds: float = 0.0
+    #: Of the classes of a mix.
+    classes: tuple[ClassTimes, ...] = ()
 
 
 def step_plan(
@@ -191,7 +212,7 @@ def step_plan(
 
     Pipeline stages work on different micro-batches at once, so a pass holds running / pp sequences.
     """
-    inputs, outputs = workload.input_tokens, workload.output_tokens
+    inputs = workload.input_tokens
     # At least the last token is computed: its logits give the first output token.
     cached = min(max(plan.shared_prefix_tokens, workload.prefix_hit_rate * inputs), inputs - 1.0)
     fresh = inputs - cached
@@ -216,7 +237,7 @@ def step_plan(
         work=Pass(
             sequences=batch,
             new_tokens=1.0 + drafts.draft_tokens,
-            cached_tokens=workload.cached_prompt(running) + outputs / 2,
+            cached_tokens=workload.mean_tokens(workload.cached_prompt(running), 0.5),
             verifies=drafts.draft_tokens > 0,
         ),
         sequences=batch,
@@ -287,19 +308,20 @@ def most_running(plan: MemoryPlan, engine: Engine, workload: Workload, max_seque
 
     An engine that reserves a request's whole length at its start holds fewer than one that takes blocks as they
     fill; in a static batch all reach their full length together. An engine without continuous batching runs the
-    batch that it is given or fails.
+    batch that it is given or fails. Of a mix each class must fit by itself.
     """
     outputs = workload.output_tokens * workload.beam_width
     prompt = workload.cached_prompt(inf if workload.concurrency is None else workload.concurrency)
-    whole = plan.most_sequences(int(prompt + outputs))
-    if whole < 1:
+    whole = plan.most_sequences(int(workload.mean_tokens(prompt, 1.0)) if workload.classes else int(prompt + outputs))
+    if whole < 1 or not all(plan.most_sequences(one.tokens) for one in workload.classes):
         if not workload.seen_to_run:
             return 0
         return 1 if workload.concurrency is None else max_sequences
     if not engine.continuous:
         return max_sequences
     if workload.mode != "static" and not engine.reserves_whole_length:
-        whole = max(whole, plan.most_sequences(int(workload.input_tokens + outputs / 2)))
+        filling = workload.mean_tokens(workload.input_tokens, workload.beam_width / 2)
+        whole = max(whole, plan.most_sequences(int(filling)))
     return min(whole, max_sequences)
 
 
@@ -318,7 +340,29 @@ def simulate(
     crowd = crowd_of(plan, workload, slots, switches.max_sequences)
     steps_of = step_plan(plan, workload, switches, crowd.decoding, crowd.wanted, crowd.rundown)
     prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
-    return result(queued(steps, scheduler, workload, crowd), prefill, decode, steps, steps_of, workload, crowd)
+    if not workload.classes:
+        return result(queued(steps, scheduler, workload, crowd), prefill, decode, steps, steps_of, workload, crowd)
+    planned = [step_plan(plan, one, switches, crowd.decoding, crowd.wanted, crowd.rundown) for one in workload.each]
+    each = [time_steps(plan, machine, one, traffic)[2] for one in planned]
+    steps = mean_steps(workload.classes, each)
+    found = queued(steps, scheduler, workload, crowd)
+    whole = result(found, prefill, decode, steps, steps_of, workload, crowd)
+    return replace(whole, classes=closed_class_times(found, steps, each, workload, crowd.running))
+
+
+def closed_class_times(
+    found: Latency, mean: Steps, each: Sequence[Steps], workload: Workload, running: Numbers
+) -> tuple[ClassTimes, ...]:
+    """TTFT and TPOT of each class in a closed loop."""
+    return closed_times(
+        found,
+        mean,
+        each,
+        workload.classes,
+        running=running,
+        queue=found.terms["queue"],
+        decode_steps=workload.speculation.decode_steps,
+    )
 
 
 def saturate(

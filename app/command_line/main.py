@@ -19,7 +19,7 @@ from app.calculations.planning.inputs import GROUPS as PLANNING_GROUPS
 from app.calculations.scenario import CUSTOM, GROUPS
 from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
 from app.command_line import report, report_planning, report_training
-from app.command_line.accuracy import calibrate, json_option, show, validate
+from app.command_line.accuracy import calibrate, json_option, progress, show, validate
 from app.command_line.accuracy_doc import accuracy
 from app.command_line.history import history
 from app.command_line.options import declared_options, grouped, option_name
@@ -32,13 +32,14 @@ from app.own import config_file, manage, model_source, user_data
 from app.own.hub import Hub
 from app.own.model_source import Found
 from app.own.user_data import UserData
-from app.planning import PLANNING_INPUTS
+from app.planning import PLANNING_INPUTS, asked_of
 from app.runs import estimate_run, plan_run, train_run
 from app.scenarios import ALL_INPUTS
 from app.training_scenarios import ALL_TRAINING_INPUTS, model_of
 from app.version import APP_VERSION
 
 BAD_INPUT = 2
+PERCENT = 100
 
 Answer = TypeVar("Answer")
 
@@ -179,14 +180,19 @@ def plan(launch: str | None, as_json: bool, **options: str | tuple[str, ...] | N
     The load is --request-rate or --concurrency. --gpu may be given several times; without it all are weighed.
     """
     raw = {name: ",".join(text) if isinstance(text, tuple) else text for name, text in options.items()}
-    run = plan_run({name: text for name, text in raw.items() if text}, source="cli")
+    with progress("Weighing", PERCENT) as bar:
+        run = plan_run(
+            {name: text for name, text in raw.items() if text},
+            source="cli",
+            watch=lambda done, of: bar.update(PERCENT * done // of - bar.pos),
+        )
     not_saved = save(run)
     plans = run.results["plans"]
     snippet, refused = None, None
     if launch and plans:
         made_by = containers.file_of if launch in containers.FORMS else launch_serving.snippet
         try:
-            snippet = made_by(launch, run.inputs, plans[0])
+            snippet = made_by(launch, asked_of(run.inputs, plans[0]), plans[0])
         except InvalidInput as error:
             refused = error
     if as_json:
@@ -293,17 +299,27 @@ def gpu(name: str | None, save_as: str | None, do_delete: bool, do_export: bool,
 @click.argument("gpu", required=False)
 @click.argument("usd", required=False)
 @click.option("--source", default="", metavar="TEXT", help="Where the price comes from, kept with it.")
+@click.option("--region", default="", metavar="NAME", help="The price there; without it that of any region.")
 @click.option("--delete", "do_delete", is_flag=True, help="Return to the list price.")
 @json_option
-def price(gpu: str | None, usd: str | None, source: str, do_delete: bool, as_json: bool) -> None:
+def price(gpu: str | None, usd: str | None, source: str, region: str, do_delete: bool, as_json: bool) -> None:
     """Show what accelerators cost an hour, or keep a price USD of one's own for GPU."""
     if gpu is not None and (usd is not None or do_delete):
-        manage.on_disk(lambda: manage.delete_price(gpu) if do_delete else manage.save_price(gpu, usd, source))
+        manage.on_disk(
+            lambda: manage.delete_price(gpu, region) if do_delete else manage.save_price(gpu, usd, source, region)
+        )
     elif usd is not None or do_delete or source:
         raise InvalidInput("gpu", "GPU is missing: whose price is meant?", "the name of an accelerator")
-    shown = [catalog.gpu(gpu)] if gpu is not None else list(catalog.gpus().values())
+    where = catalog.grid(region).slug if region else ""
+    shown = [catalog.gpu(gpu, region=where)] if gpu is not None else list(catalog.gpus(where).values())
     document = [
-        {"gpu": one.slug, "usd_per_gpu_hour": one.price_usd_per_hour, "source": one.price_source} for one in shown
+        {
+            "gpu": one.slug,
+            "usd_per_gpu_hour": one.price_usd_per_hour,
+            "region": one.price_region,
+            "source": one.price_source,
+        }
+        for one in shown
     ]
     show([json_text.write({"prices": document}, indent=2)] if as_json else report.prices(shown))
 

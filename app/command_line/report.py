@@ -376,11 +376,12 @@ def sensitivity(found: Sensitivity, metric: str) -> Iterator[str]:
 def prices(gpus: Iterable[Gpu]) -> Iterator[str]:
     """What accelerators cost an hour, and where that comes from."""
     yield from table(
-        ("accelerator", "USD/h", "source"),
+        ("accelerator", "USD/h", "region", "source"),
         (
             (
                 one.slug,
                 formatting.usd(one.price_usd_per_hour),
+                one.price_region or "any",
                 one.price_source[:70],
             )
             for one in gpus

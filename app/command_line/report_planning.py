@@ -11,6 +11,9 @@ from app.history.run_log import Run
 
 HEADS = ("Plan", "format", "TTFT", "TPOT", "tok/s/user", "$/hour", "$/M output", "goals hold")
 
+CLASS_HEADS = ("Requests", "prompt", "output", "TTFT", "TPOT", "")
+MODEL_HEADS = ("Model", "cheapest plan", "$/hour", "$/M output")
+
 
 def planning(run: Run) -> Iterator[str]:
     """The verdict, the best plan, the ranked plans; where none meets the goals what excludes them and what would do."""
@@ -21,7 +24,13 @@ def planning(run: Run) -> Iterator[str]:
         yield ""
         yield from pairs(best(found["plans"][0]))
         yield ""
-        yield from table(HEADS, map(row, found["plans"]))
+        yield from table(HEADS, ranking(found, "plans"))
+        if found["plans"][0]["classes"]:
+            yield ""
+            yield from table(CLASS_HEADS, map(class_row, found["plans"][0]["classes"]))
+    if len(found["models"]) > 1:
+        yield ""
+        yield from table(MODEL_HEADS, map(model_row, found["models"]))
     if found.get("break_even"):
         yield ""
         yield comparison(found["break_even"])
@@ -29,7 +38,7 @@ def planning(run: Run) -> Iterator[str]:
     if found["closest"]:
         yield ""
         yield "Nearest to the goals:"
-        yield from table(HEADS, map(row, found["closest"]))
+        yield from table(HEADS, ranking(found, "closest"))
     yield from relaxations(found["relaxations"])
 
 
@@ -50,6 +59,26 @@ def relaxations(rows: Sequence[Mapping[str, Any]], goal: Callable[[str], str] = 
         yield f"Without {goal(one['goal'])}: {plan['summary']}, {money(plan)} an hour."
 
 
+def class_row(one: Mapping[str, Any]) -> Sequence[str]:
+    """A class of a mix in the best plan."""
+    return (
+        formatting.percent(one["share"]),
+        f"{one['input_tokens']:,}",
+        f"{one['output_tokens']:,}",
+        formatting.milliseconds(one["ttft_ms"]["value"]),
+        formatting.milliseconds(one["tpot_ms"]["value"]),
+        "nearest to a goal" if one["binds"] else "",
+    )
+
+
+def model_row(one: Mapping[str, Any]) -> Sequence[str]:
+    """What a model costs, or why it does not do."""
+    plan = one["plan"]
+    if plan is None:
+        return one["model"], one["reason"], "", ""
+    return one["model"], plan["summary"], money(plan), formatting.usd(plan["usd_per_million_output_tokens"]["value"])
+
+
 def best(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     statistic = "" if plan["statistic"] == "mean" else f", {plan['statistic'].upper()}"
     yield "Buy", plan["summary"]
@@ -65,6 +94,8 @@ def best(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, label in (("usd_per_hour", "Cost per hour"), ("usd_per_month", "Cost per month"),
                        ("usd_per_million_output_tokens", "Cost per million output tokens")):  # fmt: skip
         yield label, quantity(plan[key], formatting.usd, "")
+    if plan["price_source"]:
+        yield "Price from", plan["price_source"] + (f" ({plan['price_region']})" if plan["price_region"] else "")
     yield "Power per GPU", quantity(plan["power_w_per_gpu"], formatting.watts, "")
     yield "CO2 per million output tokens", quantity(plan["gco2_per_million_output_tokens"], formatting.grams, "")
 
@@ -83,11 +114,16 @@ def comparison(found: Mapping[str, Any]) -> str:
     return f"{formatting.usd(own)} a month against {formatting.usd(api)} by the API: {cheaper}; {when}."
 
 
-def row(plan: Mapping[str, Any]) -> Sequence[str]:
+def ranking(found: Mapping[str, Any], which: str) -> list[Sequence[str]]:
+    """The rows of the `plans`, or of the `closest` ones."""
+    return [row(one, len(found["models"]) > 1) for one in found[which]]
+
+
+def row(plan: Mapping[str, Any], several_models: bool) -> Sequence[str]:
     value = {name: plan[name]["value"] for name in ("ttft_ms", "tpot_ms", "output_tokens_per_s_per_user")}
     chance = plan["probability"]
     return (
-        plan["summary"],
+        f"{plan['summary']}: {plan['model']}" if several_models else plan["summary"],
         plan["weight_precision"],
         formatting.milliseconds(value["ttft_ms"]),
         formatting.milliseconds(value["tpot_ms"]),

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.planning import requests_of
+
 #: Launcher -> its label.
 LAUNCHERS = {"vllm": "vLLM", "sglang": "SGLang", "trtllm": "TensorRT-LLM"}
 NARROW = "fp8"
@@ -46,8 +48,8 @@ def snippet(launcher: str, inputs: Mapping[str, Any], plan: Mapping[str, Any]) -
 
 
 def context_tokens(inputs: Mapping[str, Any]) -> int:
-    """Prompt and output, with as much again for requests that are longer than the mean."""
-    return 2 * (int(inputs["input_tokens"]) + int(inputs["output_tokens"]))
+    """The longest class of requests, with as much again for those that are longer than its mean."""
+    return 2 * max(one.tokens for one in requests_of(inputs))
 
 
 def degrees(layout: Mapping[str, int], names: Mapping[str, str]) -> Iterator[Flag]:

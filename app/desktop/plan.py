@@ -40,7 +40,9 @@ def answer(run: Run) -> Answer:
             *report_planning.exclusions(found["excluded"], goal),
         ],
         numbers=page.metrics(best) if best else {},
-        ranking=Ranking(report_planning.HEADS, list(map(report_planning.row, found["plans"] or found["closest"]))),
+        ranking=Ranking(
+            report_planning.HEADS, report_planning.ranking(found, "plans" if found["plans"] else "closest")
+        ),
         launches=launches(run.inputs, best) if best else [Launch("No command", problem="No plan meets the goals.")],
         report=list(report_planning.planning(run)),
     )

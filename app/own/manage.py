@@ -41,18 +41,26 @@ def save_calibration(name: object, source: str, fit: Mapping[str, Any], *, repla
     return shelf.save(checked, source, fit, now=datetime.now(UTC), replace=replace)
 
 
-def save_price(gpu: str, usd_per_gpu_hour: object, source: str = "") -> OwnPrice:
-    """Keep what an accelerator costs, in place of its list price. Raises InvalidInput or OSError."""
-    content = {"usd_per_gpu_hour": checked_price(usd_per_gpu_hour)}
+def save_price(gpu: str, usd_per_gpu_hour: object, source: str = "", region: str = "") -> OwnPrice:
+    """Keep what an accelerator costs, in a region or in any, in place of its list price. Raises InvalidInput or
+    OSError."""
+    name, where = price_of(gpu, region)
+    content = {"usd_per_gpu_hour": checked_price(usd_per_gpu_hour)} | ({"region": where} if where else {})
     shelf = user_data.current().prices
-    return shelf.save(catalog.gpu(gpu).slug, source.strip(), content, now=datetime.now(UTC), replace=True)
+    return shelf.save(name, source.strip(), content, now=datetime.now(UTC), replace=True)
 
 
-def delete_price(gpu: str) -> None:
+def delete_price(gpu: str, region: str = "") -> None:
     """Return to the list price. Raises InvalidInput where none was saved."""
-    slug = catalog.gpu(gpu).slug
-    if not user_data.current().prices.delete(slug):
-        raise InvalidInput("gpu", f"No price of one's own is saved for {slug!r}.", "an accelerator that has one")
+    name, _ = price_of(gpu, region)
+    if not user_data.current().prices.delete(name):
+        raise InvalidInput("gpu", f"No price of one's own is saved for {name!r}.", "an accelerator that has one")
+
+
+def price_of(gpu: str, region: str) -> tuple[str, str]:
+    """The name that a price is saved under, and its region's slug. Raises InvalidInput."""
+    where = catalog.grid(region).slug if region.strip() else ""
+    return user_data.price_name(catalog.gpu(gpu).slug, where), where
 
 
 def on_disk(work: Callable[[], Answer]) -> Answer:

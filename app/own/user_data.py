@@ -115,16 +115,17 @@ class OwnCalibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnPrice:
-    """What a user pays for an accelerator, which `name` is the slug of."""
+    """What a user pays for an accelerator, in a region or, where that is empty, in any."""
 
     name: str
     source: str
     saved: str
     usd_per_gpu_hour: float
+    region: str = ""
 
     @property
     def document(self) -> Mapping[str, Any]:
-        return {"usd_per_gpu_hour": self.usd_per_gpu_hour}
+        return {"usd_per_gpu_hour": self.usd_per_gpu_hour} | ({"region": self.region} if self.region else {})
 
 
 Entry = TypeVar("Entry", OwnModel, OwnGpu, OwnCalibration, OwnPrice)
@@ -223,12 +224,21 @@ def checked_price(value: object) -> float:
     return price
 
 
+def price_name(gpu: str, region: str) -> str:
+    """The name that the price of an accelerator is saved under."""
+    return f"{gpu} in {region}" if region else gpu
+
+
 def _read_price(document: Mapping[str, Any]) -> OwnPrice:
     content = document["price"]
-    if not isinstance(content, dict) or set(content) != {"usd_per_gpu_hour"}:
+    if not isinstance(content, dict) or set(content) - {"region"} != {"usd_per_gpu_hour"}:
         raise BadFile("price is not that of an accelerator")
+    name, region = checked_name(document["name"], slash=False), content.get("region", "")
+    if not isinstance(region, str) or not name.endswith(price_name("", region)):
+        raise BadFile("region is not that of the name")
     return OwnPrice(
-        name=checked_name(document["name"], slash=False),
+        name=name,
+        region=region,
         source=document["source"],
         saved=document["saved"],
         usd_per_gpu_hour=checked_price(content["usd_per_gpu_hour"]),

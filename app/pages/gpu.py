@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from app import catalog, formatting
 from app.calculations.accelerator import Gpu
 from app.own import user_data
-from app.pages.forms import spelled
+from app.own.user_data import price_name
+from app.pages.forms import regions, spelled
 from app.pages.model import ROOM, Fact, weight_bytes
 
 #: Precisions in which models are tried.
@@ -132,7 +133,7 @@ def preset_sizes(name: str) -> tuple[float, ...]:
 
 def page(gpu: Gpu) -> dict[str, Any]:
     """All of it, as the template takes it."""
-    found = fits(gpu)
+    found, own = fits(gpu), user_data.current().prices.entries()
     return {
         "gpu": gpu,
         "facts": fact_rows(gpu),
@@ -142,4 +143,9 @@ def page(gpu: Gpu) -> dict[str, Any]:
         "count": len(catalog.models()),
         "room": ROOM,
         "own_price": user_data.current().prices.get(gpu.slug),
+        "regions": regions(),
+        "regional_prices": [
+            (catalog.grid(one.price_region), one, price_name(gpu.slug, one.price_region) in own)
+            for one in catalog.regional_prices(gpu)
+        ],
     }

@@ -15,7 +15,7 @@ from app.deploy import containers, launch_serving
 from app.glossary.planning import PLAN_KEYS
 from app.pages import result
 from app.pages.result import Metric, metric, per_second
-from app.planning import PLANNING_INPUTS
+from app.planning import PLANNING_INPUTS, asked_of
 
 Write = Callable[[float | None], str]
 
@@ -50,11 +50,11 @@ def parts(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, An
         "metrics": metrics(best) if best else {},
         "goal_names": {name: f"the {lower(PLANNING_INPUTS[name].label)}" for name in GOALS},
         "figure": pareto(results["pareto"]),
-        "launches": launches(inputs, best) if best else [],
+        "launches": launches(asked_of(inputs, best), best) if best else [],
         "break_even": results.get("break_even"),
         "break_even_text": report_planning.comparison(results["break_even"]) if results.get("break_even") else "",
         "break_even_figure": break_even_figure(results["break_even"]) if results.get("break_even") else None,
-        **(deployments(inputs, best) if best else {"deployments": [], "not_deployed": ""}),
+        **(deployments(asked_of(inputs, best), best) if best else {"deployments": [], "not_deployed": ""}),
         "what_if": what_if(inputs),
         "kept": {name: value for name, value in inputs.items() if name not in WHAT_IF},
         "input_rows": result.input_rows(inputs, PLANNING_INPUTS),
@@ -170,6 +170,8 @@ def break_even_figure(found: Mapping[str, Any]) -> Figure:
 WHAT_IF = (
     "request_rate", "concurrency", "input_tokens", "output_tokens", "max_ttft_ms", "max_tpot_ms", "budget_usd_per_hour",
 )  # fmt: skip
+#: Of them those that a mix takes the place of.
+LENGTHS = ("input_tokens", "output_tokens")
 #: A slider goes from a sixteenth to sixteen times the value, not below one; around these where there is none.
 REACH, MIDDLE = 16, {"max_ttft_ms": 1000.0, "max_tpot_ms": 50.0, "budget_usd_per_hour": 100.0}
 
@@ -191,6 +193,8 @@ def what_if(inputs: Mapping[str, Any]) -> list[Slider]:
     found = []
     for name in WHAT_IF:
         value = inputs.get(name)
+        if inputs.get("request_mix") and name in LENGTHS:
+            continue
         if not isinstance(value, int | float) and name not in MIDDLE:
             continue
         middle = float(value) if value else MIDDLE[name]

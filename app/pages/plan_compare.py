@@ -11,6 +11,7 @@ from app import formatting
 MOST = 6
 #: What a plan is: key, what it is called. Lines that are alike in all plans are left out.
 CHOICES = (
+    ("model", "Model"),
     ("gpu", "Accelerator"),
     ("engine", "Engine"),
     ("num_gpus", "GPUs"),

@@ -8,7 +8,9 @@ from typing import Any
 
 from app.calculations.errors import InvalidInput
 from app.calculations.estimate import estimate
+from app.calculations.mix import RequestClass
 from app.charts.layout import Figure, axis, colour, layout
+from app.planning import requests_of
 from app.scenarios import serving_scenario
 
 GPUS = (1, 2, 4, 8)
@@ -25,20 +27,20 @@ class Cell:
 
 def cells(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[tuple[int, int], Cell]:
     """(GPUs, requests in flight) -> speed, each cut as is best for it."""
-    shared = ("model", "input_tokens", "output_tokens")
-    asked = {name: inputs[name] for name in shared if inputs.get(name) is not None}
-    asked |= {name: plan[name] for name in ("gpu", "engine", "weight_precision", "kv_precision")}
-    return {(gpus, requests): cell(asked, gpus, requests) for gpus in GPUS for requests in REQUESTS}
+    asked = {name: plan[name] for name in ("model", "gpu", "engine", "weight_precision", "kv_precision")}
+    classes = requests_of(inputs)
+    return {(gpus, requests): cell(asked, classes, gpus, requests) for gpus in GPUS for requests in REQUESTS}
 
 
-def cell(asked: Mapping[str, Any], gpus: int, requests: int) -> Cell:
+def cell(asked: Mapping[str, Any], classes: tuple[RequestClass, ...], gpus: int, requests: int) -> Cell:
     try:
-        best = estimate(serving_scenario({**asked, "num_gpus": gpus, "concurrency": requests})[0]).best
+        scenario, _ = serving_scenario({**asked, "num_gpus": gpus, "concurrency": requests})
+        best = estimate(scenario.of_mix(classes)).best
     except InvalidInput:
         return Cell(None, None)
     if not best.fits or best.speed is None:
         return Cell(None, None)
-    tokens = best.speed.requests_per_second * best.scenario.output_tokens
+    tokens = best.speed.requests_per_second * best.scenario.mean_output_tokens
     return Cell(tokens / gpus, tokens / requests)
 
 

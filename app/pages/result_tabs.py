@@ -130,7 +130,7 @@ def precision(run: Run) -> dict[str, Any]:
 
 def gpus(run: Run) -> dict[str, Any]:
     scenario = estimate_of(run.inputs).best.scenario
-    found = sweeps.gpu_ladder(scenario, catalog.gpus().values())
+    found = sweeps.gpu_ladder(scenario, catalog.gpus(scenario.region.slug if scenario.region else "").values())
     rows = [row(one, run.inputs, own=one.changes["gpu"] == scenario.gpu.slug) for one in found]
     return {
         "rows": rows,

@@ -44,6 +44,15 @@ def test_nothing_stands_in_the_way_of_anybody(open_page: Open, theme: str) -> No
     assert violations(planned(open_page(NEVER, theme=theme))) == []
 
 
+def test_a_long_plan_shows_how_far_it_is_until_its_answer(open_page: Open) -> None:
+    page = open_page("/plan?request_rate=20&max_gpus_per_replica=2")
+    page.get_by_role("button", name="Plan", exact=True).click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    assert violations(page) == []
+    page.wait_for_url("**/results/*", timeout=120_000)
+    expect(page.locator(".verdict")).to_contain_text("an hour")
+
+
 @pytest.mark.parametrize("width", [320, 390])
 def test_no_page_is_wider_than_the_screen(open_page: Open, width: int) -> None:
     for page in (open_page("/plan?gpu=nothing", width=width), drawn(planned(open_page(LOAD, width=width)))):

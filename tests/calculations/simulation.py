@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Request:
     made: int = 0
 
 
-def simulate(
+def served(
     *,
     decode: Callable[[int], float],
     added: Callable[[int], float],
@@ -34,15 +35,17 @@ def simulate(
     outputs: Callable[[np.random.Generator], int],
     requests: int,
     seed: int = 7,
-    warm: float = 0.2,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Seconds to the first token, seconds per later token, and requests finished per second.
+    prompt: Callable[[int], float] = lambda outputs: 1.0,
+) -> list[tuple[Request, float]]:
+    """Requests with their end, in the order in which they end.
 
-    `budget_prompts`: prompts that one step takes at most; less than 1: a prompt is cut into several steps.
+    `budget_prompts`: prompts that one step takes at most; less than 1: a prompt is cut into several steps. `prompt`:
+    that of a request with so many output tokens, as a multiple of the one that `added` and `alone` are of.
     """
     random = np.random.default_rng(seed)
     times = np.cumsum(random.exponential(1 / rate, requests))
-    coming = deque(Request(arrived=float(t), outputs=outputs(random), left=1.0) for t in times)
+    made = [(float(t), outputs(random)) for t in times]
+    coming = deque(Request(arrived=t, outputs=tokens, left=prompt(tokens)) for t, tokens in made)
     waiting: deque[Request] = deque()
     prefilling: deque[Request] = deque()
     decoding: list[Request] = []
@@ -78,6 +81,12 @@ def simulate(
             one.first = now
             (decoding if one.outputs > 1 else ended).append(one)
         done += [(one, now) for one in ended]
+    return done
+
+
+def simulate(*, warm: float = 0.2, requests: int, **world: Any) -> tuple[np.ndarray, np.ndarray, float]:
+    """Seconds to the first token, seconds per later token, and requests finished per second."""
+    done = served(requests=requests, **world)
     kept = [(one, end) for one, end in sorted(done, key=lambda pair: pair[0].arrived)][int(warm * requests) :]
     first = np.array([one.first - one.arrived for one, _ in kept])
     later = np.array([(end - one.first) / (one.outputs - 1) for one, end in kept if one.outputs > 1])

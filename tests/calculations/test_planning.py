@@ -9,8 +9,12 @@ import pytest
 
 from app import catalog
 from app.calculations import estimate
-from app.calculations.planning.plan import Demand, Goals, chance, search, weigh
-from app.calculations.planning.sweep import sweep
+from app.calculations.estimate import of_layout
+from app.calculations.mix import RequestClass
+from app.calculations.parallelism import Layout
+from app.calculations.planning import sweep as module
+from app.calculations.planning.plan import Demand, Goals, chance, replicas_of, search, weigh
+from app.calculations.planning.sweep import sweep, sweeps, timed
 from app.calculations.uncertainty import Spread
 from tests.calculations.worlds import scenario
 
@@ -21,7 +25,7 @@ GOALS = Goals(max_ttft_ms=1000.0, max_tpot_ms=50.0)
 
 def found(goals=GOALS, demand=LOAD, gpus=GPUS, **changes):
     asked = scenario(**changes)
-    return search(asked, gpus, [asked], demand=demand, goals=goals, most_gpus=4)
+    return search(gpus, [asked], demand=demand, goals=goals, most_gpus=4)
 
 
 def cost(plan):
@@ -39,9 +43,46 @@ def test_the_speeds_of_a_sweep_are_those_of_estimates_one_by_one():
         assert speeds.rate[place] == pytest.approx(one.requests_per_second, rel=1e-6)
 
 
+MIXED = (
+    RequestClass(share=0.7, input_tokens=512, output_tokens=128),
+    RequestClass(share=0.3, input_tokens=4096, output_tokens=512),
+)
+
+
+@pytest.mark.parametrize("classes", [(), MIXED], ids=["alike", "mix"])
+def test_layouts_that_are_timed_together_have_the_speeds_that_each_has_alone(classes):
+    """Every accelerator of the catalogue on 1, 2 and 8 GPUs: one call, or one each."""
+    asked = scenario().of_mix(classes) if classes else scenario()
+    sizes = ({"num_gpus": 1, "tp": 1}, {"num_gpus": 2, "tp": 2}, {"num_gpus": 8, "tp": 4, "pp": 2})
+    layouts = [
+        of_layout(one, Layout(tp=size["tp"], pp=size.get("pp", 1)))
+        for gpu in catalog.gpus().values()
+        for size in sizes
+        for one in [replace(asked, gpu=gpu, concurrency=1, **size)]
+    ]
+    layouts = [one for one in layouts if one.fits]
+    together = sweeps(layouts)
+    assert len(layouts) > 80
+    for one, speeds in zip(layouts, together, strict=True):
+        alone = sweep(one)
+        for name in ("users", "ttft", "tpot", "rate"):
+            assert getattr(speeds, name) == pytest.approx(getattr(alone, name), rel=1e-12)
+        assert [c.of for c in speeds.classes] == [c.of for c in alone.classes] == list(classes)
+        for both in zip(speeds.classes, alone.classes, strict=True):
+            assert both[0].ttft == pytest.approx(both[1].ttft, rel=1e-12)
+
+
+def test_few_calls_time_all_accelerators(monkeypatch):
+    """Those of one generation, links and layout go together."""
+    groups = []
+    monkeypatch.setattr(module, "timed", lambda group: (groups.append(len(group)), timed(group))[1])
+    weigh(replicas_of(scenario(), list(catalog.gpus().values()), 8))
+    assert sum(groups) > 2 * len(groups)
+
+
 def test_brute_force_over_every_point_finds_the_same_winner():
     plans = found().plans
-    candidates, _ = weigh(
+    candidates = weigh(
         replace(scenario(), gpu=gpu, num_gpus=size, tp=size, pp=1, dp=1) for gpu in GPUS for size in (1, 2, 4)
     )
     cheapest = inf
@@ -72,6 +113,19 @@ def test_more_bandwidth_is_never_slower():
     fast = replace(slow, memory_bandwidth_bytes_per_second=2 * slow.memory_bandwidth_bytes_per_second)
     plans = [found(gpus=[gpu]).plans[0] for gpu in (slow, fast)]
     assert cost(plans[1]) <= cost(plans[0])
+
+
+@pytest.mark.parametrize(("statistic", "verified"), [("mean", 0), ("p99", 1)])
+def test_who_watches_is_told_of_every_part_in_order(statistic, verified):
+    told = []
+    options = [scenario(weight_precision=one) for one in ("bf16", "fp8", "int8")]
+    search(
+        GPUS, options, demand=LOAD, goals=Goals(statistic=statistic), most_gpus=1,
+        watch=lambda done, of: told.append((done, of)),
+    )  # fmt: skip
+    done, of = zip(*told, strict=True)
+    assert list(done) == list(range(len(done))) and done[-1] >= len(options) - 1 + verified
+    assert len(set(of)) == 1 and done[-1] < of[0]
 
 
 def test_spare_replicas_are_bought_on_top():

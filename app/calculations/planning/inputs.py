@@ -53,6 +53,14 @@ class PlanningInputs:
         unit="tokens",
         help="Mean number of generated tokens.",
     )
+    request_mix: Any = declared(
+        group="workload",
+        kind="text",
+        label="Mix of requests",
+        placeholder="requests are alike",
+        help="In place of prompt and output: classes of requests as share% prompt/output, separated by commas, as in "
+        "70% 1024/256, 30% 8192/512. The goals then hold for every class.",
+    )
     request_rate: Any = declared(
         group="workload",
         kind="number",
@@ -165,6 +173,14 @@ class PlanningInputs:
         placeholder="none",
         help="Engines separated by commas that are weighed beside the one above.",
     )
+    other_models: Any = declared(
+        group="choice",
+        kind="text",
+        label="Other models",
+        placeholder="none",
+        help="Models separated by commas that could serve the load in place of the one above: all are weighed, and "
+        "each one's cheapest plan is shown.",
+    )
     weight_precision: Any = declared(
         group="choice",
         kind="text",
@@ -225,7 +241,7 @@ class PlanningInputs:
         catalogue="grids",
         label="Region",
         default="world",
-        help="Where the electricity comes from: its yearly mean of gCO2 per kWh.",
+        help="Where the GPUs stand: its yearly mean of gCO2 per kWh, and its list prices where they are known.",
     )
     pue: Any = declared(
         group="price",

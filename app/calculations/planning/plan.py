@@ -12,11 +12,14 @@ import numpy as np
 
 from app.calculations.accelerator import Gpu
 from app.calculations.estimate import LayoutEstimate, estimate, of_layout
+from app.calculations.mix import ClassTimes, RequestClass
+from app.calculations.open_loop import Arrivals
 from app.calculations.parallelism import Layout, candidates
-from app.calculations.planning.sweep import Sweep, sweep
+from app.calculations.planning.sweep import Sweep, sweeps
 from app.calculations.report import spreads_of
 from app.calculations.scenario import ServingScenario
 from app.calculations.uncertainty import Spread
+from app.calculations.watch import Watch, nobody
 
 MILLISECONDS = 1000.0
 #: Plans that are verified under Poisson arrivals where the goals are percentiles, and the most replicas more for each.
@@ -60,10 +63,15 @@ class Candidate:
     def gpu(self) -> Gpu:
         return self.best.scenario.gpu
 
+    @property
+    def model(self) -> str:
+        return self.best.scenario.model.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """So many replicas at so many requests in flight each; `ttft` and `tpot` in ms, of the statistic that was asked."""
+    """So many replicas at so many requests in flight each; `ttft` and `tpot` in ms, of the statistic that was asked and
+    of a mix the longest of its classes."""
 
     candidate: Candidate
     replicas: int
@@ -72,6 +80,8 @@ class Plan:
     ttft_ms: float
     tpot_ms: float
     requests_per_second: float
+    #: Of the classes of a mix, in ms.
+    classes: tuple[ClassTimes, ...] = ()
 
     @property
     def num_gpus(self) -> int:
@@ -95,10 +105,15 @@ class Search:
     """All that was weighed: plans that meet every goal, best first; and why the others do not."""
 
     plans: tuple[Plan, ...]
-    #: Replicas weighed, points of load weighed, and accelerators on which no layout holds the model.
+    #: Replicas weighed, points of load weighed, and accelerators on which no layout holds a model.
     candidates: int
     points: int
     too_small: tuple[str, ...]
+    #: Models that were asked about, in that order; those whose context is shorter than the longest request; and those
+    #: that some accelerator holds.
+    models: tuple[str, ...]
+    too_long: tuple[str, ...]
+    held: tuple[str, ...]
     #: Goal -> how many replicas cannot meet it at any load.
     excluded: Mapping[str, int]
     #: Where nothing meets all goals: the plans that come nearest.
@@ -130,16 +145,20 @@ def layouts(scenario: ServingScenario, gpu: Gpu, size: int) -> Iterator[Layout]:
             yield layout
 
 
-def weigh(scenarios: Iterable[ServingScenario]) -> tuple[list[Candidate], set[str]]:
-    """Candidates that hold at least one request, and the accelerators that were tried."""
-    found, tried = [], set()
-    for scenario in scenarios:
-        tried.add(scenario.gpu.slug)
-        best = of_layout(replace(scenario, concurrency=1), scenario_layout(scenario))
-        speeds = sweep(best) if best.fits else None
-        if speeds is not None:
-            found.append(Candidate(best=best, speeds=speeds, price_usd_per_gpu_hour=best.price_usd_per_gpu_hour))
-    return found, tried
+def weigh(scenarios: Iterable[ServingScenario]) -> list[Candidate]:
+    """Candidates that hold at least one request."""
+    layouts = (of_layout(replace(one, concurrency=1), scenario_layout(one)) for one in scenarios)
+    fitting = [best for best in layouts if best.fits]
+    return [
+        Candidate(best=best, speeds=speeds, price_usd_per_gpu_hour=best.price_usd_per_gpu_hour)
+        for best, speeds in zip(fitting, sweeps(fitting), strict=True)
+        if speeds is not None
+    ]
+
+
+def holds_context(scenario: ServingScenario) -> bool:
+    """Whether the model was made for requests as long as the longest; true where its context is not known."""
+    return scenario.longest_tokens <= (scenario.model.max_position or scenario.longest_tokens)
 
 
 def scenario_layout(scenario: ServingScenario) -> Layout:
@@ -164,6 +183,7 @@ def plan_at(candidate: Candidate, demand: Demand, place: int) -> Plan:
         ttft_ms=float(speeds.ttft[place]) * MILLISECONDS,
         tpot_ms=float(speeds.tpot[place]) * MILLISECONDS,
         requests_per_second=float(speeds.rate[place]) * count,
+        classes=tuple(one.milliseconds(place) for one in speeds.classes),
     )
 
 
@@ -181,13 +201,26 @@ def cheapest(candidate: Candidate, demand: Demand, goals: Goals) -> Plan | None:
     return plan_at(candidate, demand, int(order[0]))
 
 
-def search(scenario: ServingScenario, gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: Demand,
-           goals: Goals, most_gpus: int) -> Search:  # fmt: skip
-    """Every replica of `options` (formats of the scenario) on every accelerator, at every load."""
-    weighed, tried = weigh(one for option in options for one in replicas_of(option, gpus, most_gpus))
+def search(gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: Demand, goals: Goals,
+           most_gpus: int, watch: Watch = nobody) -> Search:  # fmt: skip
+    """Every replica of `options` (models, engines and formats) on every accelerator, at every load. `watch` is told
+    how far it is."""
+    long_enough = [one for one in options if holds_context(one)]
+    models = tuple(dict.fromkeys(one.model.name for one in options))
+    verifies = goals.statistic != "mean" and demand.request_rate is not None
+    parts = len(long_enough) + (VERIFIED * len(models) if verifies else 0)
+    weighed: list[Candidate] = []
+    for done, option in enumerate(long_enough):
+        watch(done, parts)
+        weighed += weigh(replicas_of(option, gpus, most_gpus))
     plans = ranked(cheapest(one, demand, goals) for one in weighed)
-    if goals.statistic != "mean" and demand.request_rate is not None:
-        plans = ranked(under_arrivals(one, demand, goals) for one in plans[:VERIFIED])
+    if verifies:
+        of_models = [[one for one in plans if one.candidate.model == model][:VERIFIED] for model in models]
+        verified = []
+        for done, one in enumerate(one for of_model in of_models for one in of_model):
+            watch(len(long_enough) + done, parts)
+            verified.append(under_arrivals(one, demand, goals))
+        plans = ranked(verified)
     excluded = {name: sum(cheapest(one, demand, only(goals, name)) is None for one in weighed) for name in GOALS}
     closest: tuple[Plan, ...] = ()
     relaxed: dict[str, Plan] = {}
@@ -201,7 +234,10 @@ def search(scenario: ServingScenario, gpus: Sequence[Gpu], options: Sequence[Ser
         plans=tuple(plans),
         candidates=len(weighed),
         points=sum(len(one.speeds.users) for one in weighed),
-        too_small=tuple(sorted(tried - {one.gpu.slug for one in weighed})),
+        too_small=tuple(sorted({gpu.slug for gpu in gpus if long_enough} - {one.gpu.slug for one in weighed})),
+        models=models,
+        too_long=tuple(name for name in models if name not in {one.model.name for one in long_enough}),
+        held=tuple(name for name in models if name in {one.model for one in weighed}),
         excluded={name: count for name, count in excluded.items() if isfinite(getattr(goals, name))},
         closest=closest,
         relaxed=relaxed,
@@ -244,16 +280,25 @@ def under_arrivals(plan: Plan, demand: Demand, goals: Goals) -> Plan | None:
         times = speed.arrivals if speed else None
         if times is None:
             continue
-        ttft = getattr(times.ttft, goals.statistic) * MILLISECONDS
-        tpot = getattr(times.tpot, goals.statistic) * MILLISECONDS if times.tpot else 0.0
+        classes = tuple(
+            percentile_times(of, one, goals.statistic) for of, one in zip(scenario.classes, times.each, strict=True)
+        )
+        ttft, tpot = max(one.ttft for one in classes), max(one.tpot for one in classes)
         if ttft <= goals.max_ttft_ms and tpot <= goals.max_tpot_ms:
             found = replace(
                 plan, needed=count, replicas=count + demand.spare_replicas, ttft_ms=ttft, tpot_ms=tpot,
                 users=float(speed.running), requests_per_second=demand.request_rate or 0.0,
+                classes=classes if scenario.mix else (),
             ) if speed else plan  # fmt: skip
             cost = found.usd_per_hour
             return found if (inf if cost is None else cost) <= goals.budget_usd_per_hour or cost is None else None
     return None
+
+
+def percentile_times(of: RequestClass, times: Arrivals, statistic: str) -> ClassTimes:
+    """Of a class, in ms."""
+    tpot = getattr(times.tpot, statistic) if times.tpot else 0.0
+    return ClassTimes(of=of, ttft=getattr(times.ttft, statistic) * MILLISECONDS, tpot=tpot * MILLISECONDS)
 
 
 def probability(plan: Plan, goals: Goals) -> float | None:
@@ -286,3 +331,10 @@ def binding(plan: Plan, goals: Goals) -> str | None:
     }
     name = max(shares, key=lambda one: shares[one])
     return name if shares[name] > 0 else None
+
+
+def binding_class(plan: Plan, goals: Goals) -> RequestClass | None:
+    """The class of a mix that is nearest to break a latency goal."""
+    shares = {one.of: max(one.ttft / goals.max_ttft_ms, one.tpot / goals.max_tpot_ms) for one in plan.classes}
+    of = max(shares, key=lambda one: shares[one], default=None)
+    return of if of and shares[of] > 0 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from app.calculations.energy import joules_per_token, kilowatt_hours_per_million
 from app.calculations.estimate import LayoutEstimate, estimate
 from app.calculations.explanation import strategy
 from app.calculations.planning import break_even
-from app.calculations.planning.plan import Demand, Goals, Plan, Search, binding, probability
+from app.calculations.planning.plan import Demand, Goals, Plan, Search, binding, binding_class, probability
 from app.calculations.report import quantity, spreads_of
 from app.calculations.scenario import ServingScenario
 from app.calculations.uncertainty import Spread
@@ -38,7 +39,16 @@ def results(
     return {
         "meets_goals": best is not None,
         "verdict": verdict(found),
-        "searched": {"replicas": found.candidates, "points": found.points, "too_small": list(found.too_small)},
+        "searched": {
+            "replicas": found.candidates,
+            "points": found.points,
+            "too_small": list(found.too_small),
+            "too_long": list(found.too_long),
+        },
+        "models": [
+            model_results(name, found, best_of(name, found), demand, goals, pue)
+            for name in sorted(found.models, key=lambda name: rank(best_of(name, found)))
+        ],
         "excluded": [
             {"goal": name, "replicas": count, "of": found.candidates, "reason": REASONS[name]}
             for name, count in found.excluded.items()
@@ -53,14 +63,41 @@ def results(
     }
 
 
+def best_of(model: str, found: Search) -> Plan | None:
+    return next((one for one in found.plans if one.candidate.model == model), None)
+
+
+def rank(plan: Plan | None) -> tuple[Any, ...]:
+    """Models whose plans meet the goals come first, the cheapest before the others."""
+    return (plan is None, *(plan.key if plan else ()))
+
+
+def model_results(
+    name: str, found: Search, best: Plan | None, demand: Demand, goals: Goals, pue: float
+) -> dict[str, Any]:
+    """What a model costs at the goals, or why it does not meet them."""
+    reason = ""
+    if name in found.too_long:
+        reason = "its context is shorter than the longest request"
+    elif name not in found.held:
+        reason = "it fits on none of the accelerators that were allowed"
+    elif best is None:
+        reason = "no plan with it meets all goals"
+    return {
+        "model": name,
+        "plan": None if best is None else plan_results(best, demand, goals, pue),
+        "reason": reason,
+    }
+
+
 def against_api(plan: Plan, demand: Demand, prices: tuple[float | None, float | None]) -> dict[str, Any] | None:
     """The best plan beside an API that is paid by the token; None where a price is not known."""
     hourly, scenario = plan.usd_per_hour, plan.candidate.best.scenario
     if hourly is None or prices == (None, None):
         return None
     per_request = break_even.api_usd_per_request(
-        scenario.input_tokens,
-        scenario.output_tokens,
+        scenario.mean_input_tokens,
+        scenario.mean_output_tokens,
         usd_per_million_input=prices[0] or 0.0,
         usd_per_million_output=prices[1] or 0.0,
     )
@@ -70,7 +107,7 @@ def against_api(plan: Plan, demand: Demand, prices: tuple[float | None, float | 
         spare_replicas=plan.replicas - plan.needed,
         api_usd_per_request=per_request,
     )
-    return break_even.results(offer, demand.request_rate or plan.requests_per_second, scenario.output_tokens)
+    return break_even.results(offer, demand.request_rate or plan.requests_per_second, scenario.mean_output_tokens)
 
 
 def verdict(found: Search) -> str:
@@ -78,7 +115,10 @@ def verdict(found: Search) -> str:
         best = found.plans[0]
         price = best.usd_per_hour
         money = f"${price:,.2f} an hour" if price is not None else "at a price that is not known"
-        return f"{decomposition(best)} of {best.candidate.gpu.name}, {money}."
+        served = f"{best.candidate.model}: " if len(found.models) > 1 else ""
+        return f"{served}{decomposition(best)} of {best.candidate.gpu.name}, {money}."
+    if found.too_long == found.models:
+        return "The longest request has more tokens than the model's context."
     if not found.candidates:
         return "The model fits on none of the accelerators that were allowed."
     worst = max(found.excluded, key=lambda name: found.excluded[name], default="")
@@ -103,11 +143,12 @@ def plan_results(plan: Plan, demand: Demand, goals: Goals, pue: float) -> dict[s
     scenario, spreads = best.scenario, spreads_of(best)
     hourly, served = plan.usd_per_hour, min(plan.requests_per_second, demand.request_rate or plan.requests_per_second)
     watts = loaded(best, plan.users).power_watts_per_gpu
-    joules = None if watts is None else joules_per_token(watts, plan.num_gpus, served * scenario.output_tokens)
+    joules = None if watts is None else joules_per_token(watts, plan.num_gpus, served * scenario.mean_output_tokens)
     inverse = spreads["tpot"].inverse() if spreads["tpot"] else None
     kwh = None if joules is None else kilowatt_hours_per_million(joules, pue)
     return {
         "summary": f"{decomposition(plan)}, {candidate.gpu.name}",
+        "model": candidate.model,
         "gpu": candidate.gpu.slug,
         "engine": scenario.engine.name,
         "num_gpus": plan.num_gpus,
@@ -124,10 +165,13 @@ def plan_results(plan: Plan, demand: Demand, goals: Goals, pue: float) -> dict[s
         "ttft_ms": quantity(plan.ttft_ms, spreads["ttft"]),
         "tpot_ms": quantity(plan.tpot_ms or None, spreads["tpot"]),
         "output_tokens_per_s_per_user": quantity(MILLISECONDS / plan.tpot_ms if plan.tpot_ms else None, inverse),
+        "classes": class_results(plan, goals, spreads),
         "max_requests_per_s": quantity(most_served(plan), spreads["throughput"]),
         "headroom": headroom(plan, demand),
         "probability": probability(plan, goals),
         "binding_goal": binding(plan, goals),
+        "price_source": price_source(best),
+        "price_region": scenario.gpu.price_region if scenario.price_usd_per_gpu_hour is None else "",
         **money(hourly, served, scenario, spreads["throughput"]),
         "power_w_per_gpu": quantity(watts, spreads["power"]),
         "energy_j_per_token": quantity(joules, spreads["energy"]),
@@ -138,9 +182,30 @@ def plan_results(plan: Plan, demand: Demand, goals: Goals, pue: float) -> dict[s
     }
 
 
+def class_results(plan: Plan, goals: Goals, spreads: Mapping[str, Spread | None]) -> list[dict[str, Any]]:
+    """What the requests of each class of a mix see, and which of them is nearest to break a goal."""
+    nearest = binding_class(plan, goals)
+    return [
+        {
+            "share": one.of.share,
+            "input_tokens": one.of.input_tokens,
+            "output_tokens": one.of.output_tokens,
+            "ttft_ms": quantity(one.ttft, spreads["ttft"]),
+            "tpot_ms": quantity(one.tpot or None, spreads["tpot"]),
+            "binds": one.of == nearest,
+        }
+        for one in plan.classes
+    ]
+
+
+def price_source(best: LayoutEstimate) -> str:
+    """Where the price of the accelerator comes from; empty where none is known."""
+    return best.scenario.gpu.price_source if best.scenario.price_usd_per_gpu_hour is None else "set for this plan"
+
+
 def money(hourly: float | None, served: float, scenario: ServingScenario, spread: Spread | None) -> dict[str, Any]:
     """Dollars; null where the price is not known. The load is given, so cost per token has its range from it alone."""
-    inputs, outputs = served * scenario.input_tokens, served * scenario.output_tokens
+    inputs, outputs = served * scenario.mean_input_tokens, served * scenario.mean_output_tokens
 
     def per_million(tokens: float) -> float | None:
         return None if hourly is None else cost.usd_per_million(hourly, tokens)
@@ -186,7 +251,7 @@ def pareto(found: Search) -> list[dict[str, Any]]:
                 "usd_per_hour": price,
                 "output_tokens_per_s_per_user": MILLISECONDS / plan.tpot_ms if plan.tpot_ms else None,
                 "output_tokens_per_s_per_gpu": (
-                    plan.requests_per_second * plan.candidate.best.scenario.output_tokens / plan.num_gpus
+                    plan.requests_per_second * plan.candidate.best.scenario.mean_output_tokens / plan.num_gpus
                 ),
             })  # fmt: skip
     return points

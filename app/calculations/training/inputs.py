@@ -193,7 +193,7 @@ class TrainingInputs:
         placeholder="none", help="What may be spent: the answer says how many tokens and which model it buys.")
     region: Any = declared(
         group="energy", kind="name", catalogue="grids", label="Region", default="world",
-        help="Where the electricity comes from: its yearly mean of gCO2 per kWh.")
+        help="Where the GPUs stand: its yearly mean of gCO2 per kWh, and its list prices where they are known.")
     pue: Any = declared(
         group="energy", kind="number", label="PUE", default=1.2, minimum=1, maximum=3, unit="ratio",
         help="Power of the whole site over that of its computers.")
