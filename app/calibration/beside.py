@@ -16,7 +16,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.report import speed_results
 from app.calibration.folds import fold_of
 from app.measurements.prediction import Row
-from app.measurements.serving import answer, run_of
+from app.measurements.serving import answer, run_of, sought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def predicted(rows: Iterable[Row], fits: Sequence[Efficiency]) -> Iterator[Besid
             run = run_of(row)
             scenario = run.scenario
             fold = fold_of(f"{scenario.model.name} {scenario.gpu.slug}")
-            best = estimate(replace(scenario, efficiency=fits[fold])).best
+            best = sought(row["metric"], run, estimate(replace(scenario, efficiency=fits[fold])).best)
             value = answer(row, run, best, speed_results(best))["value"]
         except (InvalidInput, ValueError):
             continue

@@ -146,13 +146,15 @@ def outcome(run: Run) -> tuple[LayoutEstimate, Mapping[str, Any]]:
     return _before[1]
 
 
-def sought(run: Run, best: LayoutEstimate) -> LayoutEstimate | None:
-    """The layout at the rate that the benchmark sought: the highest within its limits. None where none was sought.
+def sought(metric: str, run: Run, best: LayoutEstimate) -> LayoutEstimate:
+    """The layout at the rate at which a metric is predicted. A benchmark that seeks the highest rate within limits has
+    the latency of the highest that we find.
 
-    Latency at that rate follows from the limits. At the rate that was found it would follow from the distance to
-    saturation, the one thing that an error of the capacity changes most.
+    It follows from the limits. At the rate that was found it would follow from the distance to saturation, the one
+    thing that an error of the capacity changes most.
     """
-    return at_goodput(best, run.protocol.limits) if run.protocol.limits else None
+    limits = run.protocol.limits if metric in LATENCIES else None
+    return (at_goodput(best, limits) if limits else None) or best
 
 
 def predict_serving(row: Row) -> Iterator[Prediction]:
@@ -165,7 +167,7 @@ def predict_serving(row: Row) -> Iterator[Prediction]:
     run = run_of(row)
     best, found = outcome(run)
     assumed = list(run.assumed)
-    if metric in LATENCIES and (tuned := sought(run, best)):
+    if (tuned := sought(metric, run, best)) is not best:
         best, found = tuned, speed_results(tuned)
         assumed.append("arrivals at the highest rate within the stated limits, as the benchmark seeks it")
     value = answer(row, run, best, found)
