@@ -7,12 +7,13 @@ import gzip
 import pytest
 from flask.testing import FlaskClient
 
+from app import formatting
 from app.catalog import DataError
 from app.history.run_log import RunLog
 from app.pages import workloads
-from app.pages.preview import memory_bar
+from app.pages.preview import of_serving, of_training
 from app.pages.workloads import _read
-from app.runs import estimate_run
+from app.runs import estimate_run, train_run
 from tests.pages import soup, value, words
 
 LLAMA_70B = "meta-llama/Llama-3.1-70B-Instruct"
@@ -31,9 +32,32 @@ def test_a_preview_holds_verdict_memory_and_key_numbers(client: FlaskClient) -> 
     assert run.results["layout"]["strategy"] in words(page.find(class_="preview-layout"))
 
 
+def test_a_preview_of_training_holds_verdict_memory_and_key_numbers(client: FlaskClient) -> None:
+    asked = {"model": "meta-llama/Meta-Llama-3.1-8B", "gpu": "h100-sxm", "num_gpus": "16"}
+    page = soup(client.get("/train/preview", query_string=asked).text)
+    run = train_run(asked, source="web")
+    assert run.results["verdict"] in words(page.find(class_="verdict"))
+    shown = {words(one.find("dt")): words(one.find("dd")) for one in page.find_all(class_="metric")}
+    assert list(shown) == ["Step", "Tokens in total", "MFU", "Peak, as nvidia-smi", "Time", "Cost", "Energy", "Carbon"]
+    assert shown["MFU"].startswith(formatting.percent(run.results["mfu"]["value"]))
+    assert page.find(attrs={"data-share": True})["data-share"] == "/train?num_gpus=16"
+    held = [one for one in of_training(run.results).bar.segments if one.name != "Free"]
+    total = run.results["memory_bytes_per_gpu"]["total"]
+    assert sum(one.size_bytes for one in held) == pytest.approx(total)
+
+
+def test_a_preview_of_training_that_does_not_fit_names_what_would(client: FlaskClient) -> None:
+    asked = {"model": LLAMA_70B, "gpu": "l40s", "num_gpus": "8", "method": "full"}
+    page = soup(client.get("/train/preview", query_string=asked).text)
+    assert "no" in page.find(class_="verdict")["class"]
+    (wrong,) = soup(client.get("/train/preview?lora_rank=0&method=lora").text).find_all(attrs={"data-field": True})
+    assert wrong["data-field"] == "lora_rank"
+
+
 def test_a_preview_logs_no_run(client: FlaskClient, run_log: RunLog) -> None:
     client.get("/preview")
     client.get("/preview?model=nothing")
+    client.get("/train/preview")
     assert not run_log.read().runs
 
 
@@ -62,7 +86,7 @@ def test_a_missed_goal_is_told(client: FlaskClient) -> None:
 )
 def test_the_parts_fill_the_bar_up_to_the_total(raw: dict[str, object], limit: float | None) -> None:
     results = estimate_run(raw, source="web").results
-    bar, memory = memory_bar(results), results["memory_bytes_per_gpu"]
+    bar, memory = of_serving(results).bar, results["memory_bytes_per_gpu"]
     ends = [one.start + one.width for one in bar.segments]
     assert [one.start for one in bar.segments[1:]] == pytest.approx(ends[:-1], abs=0.2)
     whole = max(memory["total"], memory["device"])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, render_template, request, url_for
+from flask import Blueprint
 
 from app.blueprints.question import Question
-from app.pages import preview as preview_page
 from app.pages.form_examples import Start
-from app.pages.forms import EstimateForm, share_args
+from app.pages.forms import EstimateForm
+from app.pages.preview import of_serving
 from app.pages.workloads import workloads
 from app.runs import estimate_run
 from app.scenarios import ALL_INPUTS
@@ -32,13 +32,7 @@ def form() -> str:
 
 @bp.get("/preview")
 def preview() -> str:
-    """What the form in the query string would answer, as a fragment of a page. Nothing is logged."""
-    asked = EstimateForm(request.args)
-    run = QUESTION.run(asked)
-    if run is None:
-        return render_template("calculator/_preview.html", found=None, mistakes=asked.mistakes())
-    share = url_for("calculator.form", **share_args(run.inputs))
-    return render_template("calculator/_preview.html", share=share, **preview_page.parts(run.results))
+    return QUESTION.previewed(of_serving)
 
 
 @bp.post("/")

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from flask import render_template, request
+from flask import render_template, request, url_for
 
 from app.blueprints.results import answered
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input
 from app.history.run_log import Run
 from app.pages.form_examples import Start, examples
-from app.pages.forms import COMPLETE, InputForm
+from app.pages.forms import COMPLETE, InputForm, share_args
+from app.pages.preview import Preview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,15 @@ class Question:
         sent = self.form(request.form)
         run = self.run(sent)
         return answered(run) if run else (self.page(sent), HTTPStatus.UNPROCESSABLE_ENTITY)
+
+    def previewed(self, preview: Callable[[Mapping[str, Any]], Preview]) -> str:
+        """What the form in the query string would answer, as a fragment of a page. Nothing is logged."""
+        asked = self.form(request.args)
+        run = self.run(asked)
+        if run is None:
+            return render_template("_preview.html", found=None, mistakes=asked.mistakes())
+        share = url_for(f"{self.name}.form", **share_args(asked.asked(), self.declared))
+        return render_template("_preview.html", share=share, found=preview(run.results))
 
     def run(self, sent: InputForm) -> Run | None:
         """The run of a form, not logged yet, or None with the messages added to the form."""

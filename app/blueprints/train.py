@@ -1,4 +1,4 @@
-"""Training: the form, and what becomes of it when it is sent."""
+"""Training: the form, what it would answer while it is edited, and what becomes of it when it is sent."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from flask import Blueprint
 from app.blueprints.question import Question
 from app.pages.form_examples import Start
 from app.pages.forms import TrainForm
+from app.pages.preview import of_training
 from app.runs import train_run
 from app.training_scenarios import ALL_TRAINING_INPUTS
 
@@ -36,6 +37,11 @@ QUESTION = Question(
 @bp.get("/train")
 def form() -> str:
     return QUESTION.asked()
+
+
+@bp.get("/train/preview")
+def preview() -> str:
+    return QUESTION.previewed(of_training)
 
 
 @bp.post("/train")

@@ -299,6 +299,10 @@ class InputForm(Form):
         """What was typed, of the fields that count, as the scenario's door takes it."""
         return {field.name: field.text for field in self if self.uses(field)}
 
+    def asked(self) -> dict[str, Any]:
+        """The values of the fields that count, once they are validated."""
+        return {field.name: field.data for field in self if self.uses(field)}
+
     def groups(self) -> dict[str, Group]:
         """The form's parts by name, in order."""
         found = {}

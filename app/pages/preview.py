@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from app.charts.estimate import MEMORY_PARTS
-from app.pages import result as page
+from app.charts.training import memory_terms
+from app.command_line.report_training import layout_text, remedies
+from app.pages import result, train
+from app.pages.result import Metric
 
 #: The verdict in a word, by `result_page.state`.
 WORDS = {"fits": "Fits", "tight": "Tight", "no": "Does not fit"}
-#: Key numbers in order: what each is called here, its heading and its key in result_page.METRICS.
-SHOWN = (
+#: Key numbers in order: what each is called here, its heading and its key in the METRICS of result pages.
+SERVING = (
     ("Time to first token", "Latency", "ttft_ms"),
     ("Time per output token", "Latency", "tpot_ms"),
     ("Output per user", "Throughput", "output_tokens_per_s_per_user"),
@@ -22,6 +25,11 @@ SHOWN = (
     ("Most requests at once", "Capacity", "max_concurrency"),
     ("Energy per output token", "Energy", "energy_j_per_token"),
 )
+#: Those of training: heading and label in train.METRICS.
+TRAINING = (
+    ("Speed", "Step"), ("Speed", "Tokens in total"), ("Utilization", "MFU"), ("Memory", "Peak, as nvidia-smi"),
+    ("Run", "Time"), ("Run", "Cost"), ("Run", "Energy"), ("Run", "Carbon"),
+)  # fmt: skip
 PER_MILLE = 1000.0
 
 
@@ -45,12 +53,12 @@ class Bar:
     capacity_bytes: float
 
 
-def memory_bar(results: Mapping[str, Any]) -> Bar:
-    """The parts that the GPU holds, what is free, and the capacity; the bar ends at the memory or at the total."""
-    memory = results["memory_bytes_per_gpu"]
+def memory_bar(memory: Mapping[str, float], named: Sequence[tuple[str, str, str]], device_bytes: float) -> Bar:
+    """The parts (key, name, shade) that the GPU holds, what is free, and the capacity; the bar ends at the memory or at
+    the total."""
     capacity = memory["capacity"]
-    whole = max(memory["total"], memory["device"], capacity) or 1
-    parts = [(name, shade, memory[key]) for key, name, shade in MEMORY_PARTS]
+    whole = max(memory["total"], device_bytes, capacity) or 1
+    parts = [(name, shade, memory[key]) for key, name, shade in named]
     parts.append(("Free", "free", max(0, capacity - memory["total"])))
     return Bar(list(_laid_out(parts, whole)), round(PER_MILLE * capacity / whole, 1) - 1.5, capacity)
 
@@ -63,15 +71,45 @@ def _laid_out(parts: list[tuple[str, str, float]], whole: float) -> Iterator[Seg
         start += size
 
 
-def parts(results: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Preview:
     """What the template needs of an answer."""
-    by_key = page.metrics_by_key(results)
-    state = page.state(results)
-    return {
-        "found": results,
-        "state": state,
-        "words": WORDS[state],
-        "bar": memory_bar(results),
-        "metrics": [replace(by_key[heading, key], label=label) for label, heading, key in SHOWN],
-        "notes": [*results["remedies"][:3], *results["warnings"][:3]],
-    }
+
+    state: str
+    verdict: str
+    bar: Bar
+    metrics: list[Metric]
+    layout: str
+    reason: str
+    notes: list[str]
+
+    @property
+    def words(self) -> str:
+        return WORDS[self.state]
+
+
+def of_serving(results: Mapping[str, Any]) -> Preview:
+    memory, by_key = results["memory_bytes_per_gpu"], result.metrics_by_key(results)
+    return Preview(
+        state=result.state(results),
+        verdict=results["verdict"],
+        bar=memory_bar(memory, MEMORY_PARTS, memory["device"]),
+        metrics=[replace(by_key[heading, key], label=label) for label, heading, key in SERVING],
+        layout=results["layout"]["strategy"],
+        reason=results["layout"]["reason"],
+        notes=[*results["remedies"][:3], *results["warnings"][:3]],
+    )
+
+
+def of_training(results: Mapping[str, Any]) -> Preview:
+    memory = results["memory_bytes_per_gpu"]
+    by_label = {(heading, one.label): one for heading, ones in train.metrics(results).items() for one in ones}
+    return Preview(
+        state=train.state(results),
+        verdict=results["verdict"],
+        bar=memory_bar(memory, memory_terms(memory), results["gpu"]["memory_bytes"]),
+        metrics=[by_label[one] for one in TRAINING],
+        layout=layout_text(results["layout"]),
+        reason=f"{len(results['layouts'])} layouts were compared.",
+        notes=[*remedies(results["remedies"][:3]), *results["warnings"][:3]],
+    )
