@@ -25,7 +25,7 @@ setup:
 	@scripts/environment requirements-dev.txt
 
 test: setup
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: setup
 	@$(PY) -m ruff check .

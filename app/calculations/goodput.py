@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
+from typing import TYPE_CHECKING
 
 from app.calculations.estimate import LayoutEstimate, of_layout
-from app.calculations.open_loop import Times
+
+if TYPE_CHECKING:  # It loads numpy, which an estimate without arrivals does without.
+    from app.calculations.open_loop import Times
 
 #: Halvings of the rates between none and the most that is served.
 HALVINGS = 14
