@@ -146,7 +146,7 @@ def test_a_plan_is_the_best_with_its_numbers_the_ranking_and_what_deploys_it(win
     assert result.tiles[2].figure["text"] == formatting.usd(best["usd_per_hour"]["value"])
     assert cells(result.numbers)["Headroom"][0] == formatting.percent(best["headroom"])
     assert not result.bar.winfo_viewable(), "a plan is not about the memory of one GPU"
-    assert ranked(window) == [tuple(report_planning.row(one)) for one in run.results["plans"]]
+    assert ranked(window) == list(map(tuple, report_planning.ranking(run.results, "plans")))
     texts = launched(window)
     assert texts["vLLM"].startswith("vllm serve") and any("kind: Deployment" in text for text in texts.values())
     assert shown_report(window) == list(report_planning.planning(run))
@@ -157,7 +157,7 @@ def test_where_no_plan_meets_the_goals_the_nearest_are_ranked_and_the_goal_is_na
     found = window.calculate(gpu="t4", request_rate=5, max_tpot_ms=1).results
     result = window.window.result
     assert str(result.verdict["style"]) == "no.TLabel" and not result.tile_row.winfo_viewable()
-    assert ranked(window) == [tuple(report_planning.row(one)) for one in found["closest"]]
+    assert ranked(window) == list(map(tuple, report_planning.ranking(found, "closest")))
     assert "Longest TPOT" in result.advice["text"]
     assert launched(window) == {"No command": "No plan meets the goals."}
 
