@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
 from app.calculations.estimate import Estimate, estimate
-from app.calculations.report import results
 from app.calculations.scenario import ServingScenario
 
 if TYPE_CHECKING:
     from app.calculations.advanced import AdvancedCalculator
     from app.calculations.planning.plan import search as plan
+    from app.calculations.report import results
     from app.calculations.training.search import search as train
 
 __all__ = [
@@ -30,6 +30,10 @@ def __getattr__(name: str) -> Any:
             from app.calculations.planning.plan import search as plan
 
             return plan
+        case "results":
+            from app.calculations.report import results
+
+            return results
         case "train":
             from app.calculations.training.search import search as train
 

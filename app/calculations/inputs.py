@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,15 +124,18 @@ def shown(raw: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+@dataclass(frozen=True)
+class Declaration:
+    """What a class says of one of its inputs, which has the attribute's name."""
+
+    said: Mapping[str, Any]
+
+
 def declared(**declaration: Any) -> Any:
-    """A dataclass field that carries its Input; the field's name becomes the input's name."""
-    return dataclasses.field(default=declaration.get("default"), metadata={"input": declaration})
+    """An attribute that declares an input of its name."""
+    return Declaration(declaration)
 
 
-def inputs_of(scenario: type) -> Mapping[str, Input]:
-    """The declared inputs of a scenario class, by name, in the order of declaration."""
-    return {
-        field.name: Input(name=field.name, **field.metadata["input"])
-        for field in dataclasses.fields(scenario)
-        if "input" in field.metadata
-    }
+def inputs_of(owner: type) -> Mapping[str, Input]:
+    """The inputs that a class declares, by name, in the order of declaration."""
+    return {name: Input(name=name, **one.said) for name, one in vars(owner).items() if isinstance(one, Declaration)}

@@ -40,7 +40,6 @@ CUSTOM = "custom"
 ON_OFF = (("auto", "Engine's default"), ("on", "On"), ("off", "Off"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CustomArchitecture:
     """A model described by hand; used where the model is "custom"."""
 
@@ -106,7 +105,6 @@ class CustomArchitecture:
         help="Every layer attends to and caches only this many tokens. Empty: full attention.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CustomAccelerator:
     """An accelerator described by hand; used where the GPU is "custom". Peaks are dense."""
 
@@ -139,7 +137,6 @@ class CustomAccelerator:
         help="Thermal design power.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ServingInputs:
     """What is asked of a planner who wants to serve a model."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from app.calculations.inputs import declared
@@ -18,7 +17,6 @@ GROUPS = {
 STATISTICS = (("mean", "Mean"), ("p90", "P90"), ("p99", "P99"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningInputs:
     """A load to serve and goals to meet."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from app.calculations.inputs import declared
@@ -36,7 +35,6 @@ SHARDINGS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingInputs:
     """What is asked of someone who wants to train a model."""
 
