@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.history import csv_export
+from app.history import csv_export, table
 from app.history.index import Index
 from app.history.query import MAX_COMPARED, Filters, Query
 from app.history.rows import COLUMNS, SORTS, Row
@@ -191,6 +191,21 @@ def four(log: RunLog) -> dict[str, str]:
 )
 def test_filters(history: History, four: dict[str, str], query: str, expected: str) -> None:
     assert found(history, query) == [four[name] for name in expected.split()]
+
+
+def test_a_long_history_counts_its_choices_anew_only_so_often(
+    log: RunLog, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted() -> int:
+        return sum(one.count for one in history.query(Query()).choices["model"])
+
+    log.append(logged(1))
+    assert counted() == 1
+    monkeypatch.setattr(table, "LONG", 0)
+    log.append(logged(2))
+    assert counted() == 1 and history.query(Query()).total == 2
+    monkeypatch.setattr(table, "OFFERED_SECONDS", -1.0)
+    assert counted() == 2
 
 
 def test_the_choices_are_the_values_that_occur(history: History, four: dict[str, str]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -39,10 +40,12 @@ RARE = 50
 MAX_EXPORTED = 100_000
 #: Points of a chart; more could not be told apart.
 MAX_POINTS = 5000
+#: Histories of more runs count anew what the selections offer only so often.
+LONG, OFFERED_SECONDS = 10_000, 10.0
 #: Runs that one filter finds by their tags or notes.
 MAX_NOTED = 20_000
 #: Rows fetched at once.
-CHUNK = 500
+CHUNK = 2500
 
 Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
@@ -55,6 +58,15 @@ class Choice:
     value: str
     label: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The choices of a history of so many runs, and when they were counted."""
+
+    runs: int = -1
+    at: float = -inf
+    choices: dict[str, list[Choice]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,7 @@ class History:
         self._log = log
         self._index = index
         self._notes = notes or RunNotes(log)
+        self._offered = Offered()
         self._share_again = 0.0
 
     def query(self, query: Query) -> Page:
@@ -138,10 +151,18 @@ class History:
                 total=state.runs,
                 skipped=state.skipped,
                 unread=min(1.0, state.behind / state.size) if state.size else 0.0,
-                choices=choices(db) | {"tag": [Choice(tag, tag, n) for tag, n in sorted(self._notes.tags().items())]},
+                choices=self._choices(db, state)
+                | {"tag": [Choice(tag, tag, n) for tag, n in sorted(self._notes.tags().items())]},
             )
 
         return self._read(page)
+
+    def _choices(self, db: sa.Connection, state: State) -> dict[str, list[Choice]]:
+        """What the selections offer, of a long history up to some seconds old: counting takes the most of a page."""
+        last, now = self._offered, time.monotonic()
+        if last.runs != state.runs and (state.runs < LONG or now - last.at > OFFERED_SECONDS):
+            last = self._offered = Offered(runs=state.runs, at=now, choices=choices(db))
+        return last.choices
 
     def _search(self, db: sa.Connection, query: Query) -> Search:
         """What matches by setup and time, and by the tags and notes that people gave."""
@@ -388,5 +409,5 @@ def _joined(db: sa.Connection, ids: Sequence[int], columns: Sequence[sa.Column])
     join = sa.select(runs.c.id.label("run_number"), *columns).join_from(runs, setups, runs.c.setup == setups.c.id)
     for start in range(0, len(ids), CHUNK):
         some = ids[start : start + CHUNK]
-        found = {row[0]: row[1:] for row in db.execute(join.where(runs.c.id.in_(some)))}
+        found = {row[0]: row[1:] for row in db.execute(join.where(runs.c.id.in_(some))).all()}
         yield from (found[one] for one in some if one in found)
