@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from plotly import graph_objects
 
 from app.calculations.errors import InvalidInput
 from app.factory import create_app
@@ -90,6 +92,16 @@ def test_the_heat_map_has_the_speed_of_each_cell(client: FlaskClient, run: Run) 
     assert found[2, 16].per_user == pytest.approx(alone["output_tokens_per_s"]["value"] / 16)
     page = soup(client.get(f"/results/{run.run_id}/heat").text)
     assert len(page.select("tbody tr")) == len(plan_heat.REQUESTS)
+
+
+def test_the_frontiers_are_drawn_and_stand_in_a_table(client: FlaskClient, run: Run) -> None:
+    page = soup(client.get(f"/results/{run.run_id}").text)
+    figure = json.loads(page.select_one("script[data-chart=frontier-chart]").text)
+    graph_objects.Figure(figure)
+    found = run.results["frontiers"]
+    assert [trace["name"] for trace in figure["data"]] == [one["gpu"] for one in found]
+    rows = page.select("[aria-labelledby=frontiers] tbody tr")
+    assert len(rows) == sum(len(one["points"]) for one in found) > len(found)
 
 
 def test_what_if_plans_again_with_the_rest_kept(client: FlaskClient, run: Run) -> None:

@@ -30,7 +30,7 @@ def starts() -> dict[str, Start]:
 
 
 #: Combinations of accelerators with models, engines and formats beyond which a search shows how far it is; how often.
-LONG, AGAIN_SECONDS = 100, 1
+LONG, AGAIN_SECONDS = 200, 1
 QUESTION = Question(name="plan", form=PlanForm, declared=PLANNING_INPUTS, starts=starts, answer=plan_run)
 
 

@@ -79,6 +79,16 @@ PLANNING_KEYS = {
     "pareto.usd_per_hour": Key("number", "USD/h", "Price of all GPUs."),
     "pareto.output_tokens_per_s_per_user": Key("number?", "tokens/s", "What one user sees."),
     "pareto.output_tokens_per_s_per_gpu": Key("number", "tokens/s", "Generated tokens per GPU."),
+    "frontiers": Key("array", "", "What accelerators of the plans can do at best, whatever the goals."),
+    "frontiers.gpu": Key("string", "", "Short name of the accelerator."),
+    "frontiers.points": Key(
+        "array", "", "Replicas and loads that no other beats in both speeds, the fastest user first."
+    ),
+    "frontiers.points.output_tokens_per_s_per_user": Key("number", "tokens/s", "What one user sees."),
+    "frontiers.points.output_tokens_per_s_per_gpu": Key("number", "tokens/s", "Generated tokens per GPU."),
+    "frontiers.points.replica": Key("string", "", "How the replica is cut."),
+    "frontiers.points.weights": Key("string", "", "Format of its weights."),
+    "frontiers.points.concurrency": Key("number", "requests", "In flight at one replica."),
     "break_even": Key("object?", "", "The best plan beside an API that is paid by the token; null without its prices."),
     "break_even.own_usd_per_month": Key("number", "USD", "All replicas of the plan for 730 hours."),
     "break_even.api_usd_per_month": Key("number", "USD", "The same requests by the API."),

@@ -1,8 +1,8 @@
-"""What the page of a plan says: key numbers of the best plan, names of goals, the Pareto chart."""
+"""What the page of a plan says: key numbers of the best plan, names of goals, the Pareto charts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ def parts(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, An
         "metrics": metrics(best) if best else {},
         "goal_names": {name: f"the {lower(PLANNING_INPUTS[name].label)}" for name in GOALS},
         "figure": pareto(results["pareto"]),
+        "frontier_figure": frontier_figure(results["frontiers"]),
         "launches": launches(asked_of(inputs, best), best) if best else [],
         "break_even": results.get("break_even"),
         "break_even_text": report_planning.comparison(results["break_even"]) if results.get("break_even") else "",
@@ -119,6 +120,34 @@ def pareto(points: list[Mapping[str, Any]]) -> Figure:
     }
     axes = {"xaxis": axis("USD per hour", type="log"), "yaxis": axis("tokens per second of a user", rangemode="tozero")}
     return {"data": [trace], "layout": layout(320, **axes)}
+
+
+def frontier_figure(found: Sequence[Mapping[str, Any]]) -> Figure:
+    """Tokens per second of a GPU against those of a user, a line for each accelerator."""
+    speeds = ("output_tokens_per_s_per_user", "output_tokens_per_s_per_gpu")
+    traces = []
+    for number, one in enumerate(found, 1):
+        x, y = ([point[name] for point in one["points"]] for name in speeds)
+        shade = colour(f"part-{number}")
+        traces.append({
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": escaped(one["gpu"]),
+            "x": x,
+            "y": y,
+            "text": [
+                escaped(f"{one['gpu']}, {point['replica']}, {point['weights']}, {point['concurrency']:,.0f} in flight")
+                for point in one["points"]
+            ],
+            "line": {"color": shade, "width": 2},
+            "marker": {"color": shade, "size": 7},
+            "hovertemplate": "%{text}<br>%{x:.3s} tokens/s a user, %{y:.3s} a GPU<extra></extra>",
+        })  # fmt: skip
+    axes = {
+        "xaxis": axis("tokens per second of a user", rangemode="tozero"),
+        "yaxis": axis("tokens per second of a GPU", type="log"),
+    }
+    return {"data": traces, "layout": layout(360, showlegend=True, legend={"orientation": "h", "y": -0.2}, **axes)}
 
 
 #: Points of a line of the break-even chart.

@@ -45,7 +45,7 @@ def test_nothing_stands_in_the_way_of_anybody(open_page: Open, theme: str) -> No
 
 
 def test_a_long_plan_shows_how_far_it_is_until_its_answer(open_page: Open) -> None:
-    page = open_page("/plan?request_rate=20&max_gpus_per_replica=2")
+    page = open_page("/plan?request_rate=20&max_gpus_per_replica=2&kv_precision=auto,fp8")
     page.get_by_role("button", name="Plan", exact=True).click()
     expect(page.get_by_role("progressbar")).to_be_visible()
     assert violations(page) == []

@@ -114,6 +114,8 @@ class Search:
     models: tuple[str, ...]
     too_long: tuple[str, ...]
     held: tuple[str, ...]
+    #: Every replica that holds a request, with its speeds at every load.
+    weighed: tuple[Candidate, ...] = field(default=(), repr=False)
     #: Goal -> how many replicas cannot meet it at any load.
     excluded: Mapping[str, int]
     #: Where nothing meets all goals: the plans that come nearest.
@@ -232,6 +234,7 @@ def search(gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: D
                 relaxed[name] = first
     return Search(
         plans=tuple(plans),
+        weighed=tuple(weighed),
         candidates=len(weighed),
         points=sum(len(one.speeds.users) for one in weighed),
         too_small=tuple(sorted({gpu.slug for gpu in gpus if long_enough} - {one.gpu.slug for one in weighed})),

@@ -11,6 +11,7 @@ from app.calculations.energy import joules_per_token, kilowatt_hours_per_million
 from app.calculations.estimate import LayoutEstimate, estimate
 from app.calculations.explanation import strategy
 from app.calculations.planning import break_even
+from app.calculations.planning.frontier import frontiers
 from app.calculations.planning.plan import Demand, Goals, Plan, Search, binding, binding_class, probability
 from app.calculations.report import quantity, spreads_of
 from app.calculations.scenario import ServingScenario
@@ -59,6 +60,7 @@ def results(
             {"goal": name, "plan": plan_results(one, demand, goals, pue)} for name, one in found.relaxed.items()
         ],
         "pareto": pareto(found),
+        "frontiers": frontiers(found.weighed, found.plans or found.closest),
         "break_even": None if best is None else against_api(best, demand, api_prices),
     }
 
