@@ -149,7 +149,8 @@ def layouts(scenario: ServingScenario, gpu: Gpu, size: int) -> Iterator[Layout]:
 
 def weigh(scenarios: Iterable[ServingScenario]) -> list[Candidate]:
     """Candidates that hold at least one request."""
-    layouts = (of_layout(replace(one, concurrency=1), scenario_layout(one)) for one in scenarios)
+    alone = (one if one.concurrency == 1 else replace(one, concurrency=1) for one in scenarios)
+    layouts = (of_layout(one, scenario_layout(one)) for one in alone)
     fitting = [best for best in layouts if best.fits]
     return [
         Candidate(best=best, speeds=speeds, price_usd_per_gpu_hour=best.price_usd_per_gpu_hour)
@@ -214,7 +215,7 @@ def search(gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: D
     weighed: list[Candidate] = []
     for done, option in enumerate(long_enough):
         watch(done, parts)
-        weighed += weigh(replicas_of(option, gpus, most_gpus))
+        weighed += weigh(replicas_of(replace(option, concurrency=1), gpus, most_gpus))
     plans = ranked(cheapest(one, demand, goals) for one in weighed)
     if verifies:
         of_models = [[one for one in plans if one.candidate.model == model][:VERIFIED] for model in models]
