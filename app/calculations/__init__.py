@@ -2,15 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from app.calculations.architecture import Model
-from app.calculations.errors import InvalidInput
-from app.calculations.estimate import Estimate, estimate
-from app.calculations.scenario import ServingScenario
-
 if TYPE_CHECKING:
     from app.calculations.advanced import AdvancedCalculator
+    from app.calculations.architecture import Model
+    from app.calculations.errors import InvalidInput
+    from app.calculations.layout_estimate import Estimate, estimate
     from app.calculations.planning.plan import search as plan
     from app.calculations.report import results
+    from app.calculations.scenario import ServingScenario
     from app.calculations.training.search import search as train
 
 __all__ = [
@@ -20,22 +19,25 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What most who import the core do without is loaded when it is asked for."""
+    """What it offers is loaded when it is asked for: who wants one thing does not wait for all."""
+    found: Any
     match name:
         case "AdvancedCalculator":
-            from app.calculations.advanced import AdvancedCalculator
-
-            return AdvancedCalculator
+            from app.calculations import advanced as found
+        case "Estimate" | "estimate":
+            from app.calculations import layout_estimate as found
+        case "InvalidInput":
+            from app.calculations import errors as found
+        case "Model":
+            from app.calculations import architecture as found
+        case "ServingScenario":
+            from app.calculations import scenario as found
         case "plan":
-            from app.calculations.planning.plan import search as plan
-
-            return plan
+            from app.calculations.planning import plan as found
         case "results":
-            from app.calculations.report import results
-
-            return results
+            from app.calculations import report as found
         case "train":
-            from app.calculations.training.search import search as train
-
-            return train
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from app.calculations.training import search as found
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(found, {"plan": "search", "train": "search"}.get(name, name))

@@ -160,7 +160,7 @@ class Lookups:
         precision: str,
         num_gpus: int | None,
     ) -> dict[str, Any]:
-        from app.calculations.estimate import estimate
+        from app.calculations.layout_estimate import estimate
         from app.calculations.report import results
         from app.scenarios import serving_scenario
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.calculations.estimate import GIB, Estimate, LayoutEstimate
+from app.calculations.layout_estimate import GIB, Estimate, LayoutEstimate
 from app.calculations.parallelism import Layout
 
 #: Above this share of the capacity a fit is called tight.

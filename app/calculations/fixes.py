@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from app.calculations.estimate import Estimate, LayoutEstimate
 from app.calculations.explanation import missed_goals, strategy
+from app.calculations.layout_estimate import Estimate, LayoutEstimate
 from app.calculations.precision import PRECISIONS
 from app.calculations.remedies import HIGH_UTILIZATION, NARROWER_WEIGHTS
 from app.calculations.sweeps import OPEN, Point, chosen_layout, hourly, output_rate, point

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from app.calculations.estimate import LayoutEstimate, of_layout
+from app.calculations.layout_estimate import LayoutEstimate, of_layout
 
 if TYPE_CHECKING:  # It loads numpy, which an estimate without arrivals does without.
     from app.calculations.open_loop import Times

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.calculations.estimate import LayoutEstimate
 from app.calculations.kv_cache import layer_cache_bytes
+from app.calculations.layout_estimate import LayoutEstimate
 from app.calculations.serving import decode_seconds
 from app.calculations.weights import layer_weight_bytes, tensor_bytes
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from app.calculations.errors import InvalidInput
-from app.calculations.estimate import GIB, LayoutEstimate, estimate
+from app.calculations.layout_estimate import GIB, LayoutEstimate, estimate
 from app.calculations.offload import offload
 from app.calculations.precision import PRECISIONS
 from app.calculations.scenario import ServingScenario

@@ -9,9 +9,9 @@ from typing import Any
 
 from app.calculations import cost
 from app.calculations.energy import joules_per_token, kilowatt_hours_per_million, site_watts, watt_hours_per_request
-from app.calculations.estimate import Estimate, LayoutEstimate
 from app.calculations.explanation import layout_reason, strategy, verdict, warnings
 from app.calculations.goodput import Limits, at_goodput
+from app.calculations.layout_estimate import Estimate, LayoutEstimate
 from app.calculations.memory import UNLIMITED, block_working_bytes, runtime_terms
 from app.calculations.offload import offload
 from app.calculations.operators import Pass, flops_by_component

@@ -13,7 +13,7 @@ from typing import Any
 from app.calculations import cost
 from app.calculations.accelerator import Gpu
 from app.calculations.errors import InvalidInput
-from app.calculations.estimate import LayoutEstimate, counts, estimate, layouts, of_layout
+from app.calculations.layout_estimate import LayoutEstimate, counts, estimate, layouts, of_layout
 from app.calculations.parallelism import check
 from app.calculations.scenario import ServingScenario
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.calculations import serving
 from app.calculations.chain import chain
-from app.calculations.estimate import LayoutEstimate, switches, workload
+from app.calculations.layout_estimate import LayoutEstimate, switches, workload
 from app.calculations.memory import MemoryPlan
 from app.calculations.roofline import Machine, Timed, timed
 from app.calculations.serving import Step

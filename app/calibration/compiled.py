@@ -13,7 +13,7 @@ import numpy as np
 from app.calculations import estimate
 from app.calculations.coefficients import NAMES, Efficiency, levels
 from app.calculations.errors import InvalidInput
-from app.calculations.estimate import LayoutEstimate, scheduler, switches, workload
+from app.calculations.layout_estimate import LayoutEstimate, scheduler, switches, workload
 from app.calculations.operators import Traffic
 from app.calculations.roofline import SCALED_BY, Machine, collective_seconds, network_coefficient
 from app.calculations.scenario import ServingScenario

@@ -9,8 +9,8 @@ from dataclasses import replace
 from app import catalog
 from app.calculations import InvalidInput
 from app.calculations.allocator import eager_memory
-from app.calculations.estimate import GIB, formats_of, memory_plan
 from app.calculations.formats import resolve
+from app.calculations.layout_estimate import GIB, formats_of, memory_plan
 from app.calculations.memory import largest
 from app.calculations.parallelism import Layout
 from app.calculations.scenario import ServingScenario

@@ -9,8 +9,8 @@ from typing import Any
 from app import catalog
 from app.calculations import estimate
 from app.calculations.errors import InvalidInput
-from app.calculations.estimate import GIB, LayoutEstimate
 from app.calculations.goodput import at_goodput
+from app.calculations.layout_estimate import GIB, LayoutEstimate
 from app.calculations.precision import ALIASES, PRECISIONS
 from app.calculations.report import speed_results
 from app.calculations.scenario import ServingScenario

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.calculations.errors import InvalidInput
-from app.calculations.estimate import estimate
+from app.calculations.layout_estimate import estimate
 from app.calculations.mix import RequestClass
 from app.charts.layout import Figure, axis, colour, layout
 from app.planning import requests_of

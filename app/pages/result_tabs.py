@@ -9,9 +9,9 @@ from typing import Any
 from app import catalog, formatting
 from app.calculations import estimate, sweeps
 from app.calculations.errors import InvalidInput
-from app.calculations.estimate import Estimate
 from app.calculations.explanation import GOAL_MISSED, missed_goals, strategy
 from app.calculations.fixes import fixes
+from app.calculations.layout_estimate import Estimate
 from app.calculations.report import cost_results, memory_results, speed_results
 from app.calculations.sweeps import Point
 from app.charts import sweeps as charts

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from app import catalog
 from app.calculations.advanced import AdvancedCalculator
 from app.calculations.errors import InvalidInput
-from app.calculations.estimate import estimate
 from app.calculations.formats import Formats, resolve
+from app.calculations.layout_estimate import estimate
 from app.calculations.memory import activation_bytes
 from app.calculations.operators import Pass, flops_by_component
 from app.calculations.parallelism import Layout

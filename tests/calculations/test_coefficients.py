@@ -7,7 +7,7 @@ import pytest
 
 from app import catalog
 from app.calculations.coefficients import EXPECTED, NAMES, Coefficients, Efficiency, levels
-from app.calculations.estimate import formats_of, machine
+from app.calculations.layout_estimate import formats_of, machine
 from tests.calculations.worlds import scenario
 
 VLLM, H100 = catalog.engine("vllm"), catalog.gpu("h100-sxm")

@@ -11,8 +11,8 @@ from app.calculations.collectives import (
     point_to_point_seconds,
     reduce_seconds,
 )
-from app.calculations.estimate import formats_of, links, machine
 from app.calculations.kernel_library import KernelLibrary
+from app.calculations.layout_estimate import formats_of, links, machine
 from tests.calculations.worlds import scenario
 
 LINKS = Links(

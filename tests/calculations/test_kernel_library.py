@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from app import catalog
-from app.calculations.estimate import formats_of, machine
 from app.calculations.kernel_library import KernelLibrary, library
+from app.calculations.layout_estimate import formats_of, machine
 from tests.calculations.worlds import scenario
 
 

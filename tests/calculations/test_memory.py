@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from app import catalog
 from app.calculations import estimate
-from app.calculations.estimate import GIB, formats_of, memory_plan
 from app.calculations.formats import resolve
 from app.calculations.kv_cache import layer_cache_bytes
+from app.calculations.layout_estimate import GIB, formats_of, memory_plan
 from app.calculations.memory import largest
 from app.calculations.parallelism import Layout
 from app.calculations.weights import stage_weight_bytes, stages

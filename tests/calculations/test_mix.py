@@ -11,7 +11,7 @@ import pytest
 from app import catalog
 from app.calculations import estimate
 from app.calculations.errors import InvalidInput
-from app.calculations.estimate import held_tokens
+from app.calculations.layout_estimate import held_tokens
 from app.calculations.mix import RequestClass, closed_times, mean, mean_in_flight, mean_steps, read_mix, variation
 from app.calculations.open_loop import Curve, Own, arrivals, of_class
 from app.calculations.planning.plan import Demand, Goals, search

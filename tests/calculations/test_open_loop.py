@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.calculations import estimate, results
-from app.calculations.estimate import workload
+from app.calculations.layout_estimate import workload
 from app.calculations.open_loop import Curve, arrivals, lattice, poisson, running_chances
 from app.calculations.poisson import tail_steps
 from app.calculations.queueing import Scheduler, Steps, closed_loop

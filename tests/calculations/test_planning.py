@@ -9,7 +9,7 @@ import pytest
 
 from app import catalog
 from app.calculations import estimate
-from app.calculations.estimate import of_layout
+from app.calculations.layout_estimate import of_layout
 from app.calculations.mix import RequestClass
 from app.calculations.parallelism import Layout
 from app.calculations.planning import sweep as module

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from app import catalog
 from app.calculations.coefficients import NAMES, Coefficients
-from app.calculations.estimate import formats_of, links, machine
 from app.calculations.kernel_library import KernelLibrary
 from app.calculations.kernels import Chip
+from app.calculations.layout_estimate import formats_of, links, machine
 from app.calculations.operators import Operator
 from app.calculations.roofline import SCALED_BY, Machine, Seconds, network_coefficient, pass_seconds, timed
 from tests.calculations.worlds import scenario

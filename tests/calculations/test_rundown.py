@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.calculations.estimate import estimate
+from app.calculations.layout_estimate import estimate
 from app.calculations.lengths import expected_longest, longest_of
 from app.calculations.rundown import rundown
 from tests.calculations.worlds import scenario

@@ -7,8 +7,8 @@ import pytest
 from app import catalog
 from app.calculations import InvalidInput, estimate, results
 from app.calculations.allocator import eager_memory, outgrown_segments
-from app.calculations.estimate import of_layout
 from app.calculations.formats import resolve
+from app.calculations.layout_estimate import of_layout
 from app.calculations.memory import runtime_terms
 from app.calculations.offload import offload
 from app.calculations.parallelism import Layout

@@ -8,9 +8,9 @@ import pytest
 
 from app import catalog
 from app.calculations import estimate, sweeps
-from app.calculations.estimate import LayoutEstimate
 from app.calculations.explanation import missed_goals
 from app.calculations.fixes import fixes, is_good
+from app.calculations.layout_estimate import LayoutEstimate
 from app.calculations.sweeps import Point, output_rate
 from app.scenarios import serving_scenario
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.calculations import estimate
 from app.calculations.chain import chain
-from app.calculations.estimate import LayoutEstimate
+from app.calculations.layout_estimate import LayoutEstimate
 from app.calculations.work import Row, operator_tables, used_peaks, work
 from app.scenarios import serving_scenario
 

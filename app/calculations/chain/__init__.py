@@ -8,7 +8,7 @@ from app.calculations.chain.arrivals import open_lines, overload
 from app.calculations.chain.closed import burst_lines, closed_lines, crowd_of, static_lines, step_lines, throughput
 from app.calculations.chain.lines import Line, given
 from app.calculations.chain.pools import pool_lines
-from app.calculations.estimate import LayoutEstimate, workload
+from app.calculations.layout_estimate import LayoutEstimate, workload
 
 __all__ = ["Line", "chain"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from app.calculations.chain.lines import Line, decode_steps, ends, finite, outputs, per_token
-from app.calculations.estimate import LayoutEstimate, scheduler, workload
+from app.calculations.layout_estimate import LayoutEstimate, scheduler, workload
 from app.calculations.poisson import tail_steps
 from app.calculations.serving import Serving
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from app.calculations import serving
 from app.calculations.chain.lines import Line, decode_steps, ends, per_token
-from app.calculations.estimate import LayoutEstimate, scheduler, switches, workload
+from app.calculations.layout_estimate import LayoutEstimate, scheduler, switches, workload
 from app.calculations.queueing import DESYNCHRONISED, SYNCHRONISED
 from app.calculations.serving import Crowd, Serving
 

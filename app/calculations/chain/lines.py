@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from app.calculations.estimate import LayoutEstimate, workload
+from app.calculations.layout_estimate import LayoutEstimate, workload
 from app.calculations.serving import Serving
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from app.calculations.accelerator import Gpu
-from app.calculations.estimate import LayoutEstimate, estimate, of_layout
+from app.calculations.layout_estimate import LayoutEstimate, estimate, of_layout
 from app.calculations.mix import ClassTimes, RequestClass
 from app.calculations.open_loop import Arrivals
 from app.calculations.parallelism import Layout, candidates

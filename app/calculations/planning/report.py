@@ -8,8 +8,8 @@ from typing import Any
 
 from app.calculations import cost
 from app.calculations.energy import joules_per_token, kilowatt_hours_per_million
-from app.calculations.estimate import LayoutEstimate, estimate
 from app.calculations.explanation import strategy
+from app.calculations.layout_estimate import LayoutEstimate, estimate
 from app.calculations.planning import break_even
 from app.calculations.planning.frontier import frontiers
 from app.calculations.planning.plan import Demand, Goals, Plan, Search, binding, binding_class, probability

@@ -13,7 +13,7 @@ import numpy as np
 
 from app.calculations import queueing
 from app.calculations.alike import kind, together
-from app.calculations.estimate import LayoutEstimate, scheduler, switches, workload
+from app.calculations.layout_estimate import LayoutEstimate, scheduler, switches, workload
 from app.calculations.mix import ClassTimes, mean_steps
 from app.calculations.queueing import Steps
 from app.calculations.serving import (
