@@ -45,15 +45,11 @@ class RequestClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassTimes:
-    """Seconds of a class: of the mean, or of the percentile that was asked. `tpot` is 0 for one output token."""
+    """Mean seconds of a class, at one load or at many. `tpot` is 0 for one output token."""
 
     of: RequestClass
     ttft: Numbers
     tpot: Numbers
-
-    def milliseconds(self, place: int) -> ClassTimes:
-        """At one load of many, in ms."""
-        return ClassTimes(of=self.of, ttft=float(self.ttft[place]) * 1000, tpot=float(self.tpot[place]) * 1000)
 
 
 def read_mix(text: str, field: str) -> tuple[RequestClass, ...]:

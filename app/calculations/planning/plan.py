@@ -12,7 +12,7 @@ import numpy as np
 
 from app.calculations.accelerator import Gpu
 from app.calculations.layout_estimate import LayoutEstimate, estimate, of_layout
-from app.calculations.mix import ClassTimes, RequestClass
+from app.calculations.mix import RequestClass
 from app.calculations.open_loop import Arrivals
 from app.calculations.parallelism import Layout, candidates
 from app.calculations.planning.sweep import Sweep, sweeps
@@ -68,6 +68,15 @@ class Candidate:
         return self.best.scenario.model.name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassLatency:
+    """What a class of a mix sees in a plan: of the statistic that was asked. `tpot_ms` is 0 for one output token."""
+
+    of: RequestClass
+    ttft_ms: float
+    tpot_ms: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """So many replicas at so many requests in flight each; `ttft` and `tpot` in ms, of the statistic that was asked and
@@ -80,8 +89,8 @@ class Plan:
     ttft_ms: float
     tpot_ms: float
     requests_per_second: float
-    #: Of the classes of a mix, in ms.
-    classes: tuple[ClassTimes, ...] = ()
+    #: Of the classes of a mix.
+    classes: tuple[ClassLatency, ...] = ()
 
     @property
     def num_gpus(self) -> int:
@@ -186,7 +195,7 @@ def plan_at(candidate: Candidate, demand: Demand, place: int) -> Plan:
         ttft_ms=float(speeds.ttft[place]) * MILLISECONDS,
         tpot_ms=float(speeds.tpot[place]) * MILLISECONDS,
         requests_per_second=float(speeds.rate[place]) * count,
-        classes=tuple(one.milliseconds(place) for one in speeds.classes),
+        classes=tuple(latency(one.of, one.ttft[place], one.tpot[place]) for one in speeds.classes),
     )
 
 
@@ -285,9 +294,9 @@ def under_arrivals(plan: Plan, demand: Demand, goals: Goals) -> Plan | None:
         if times is None:
             continue
         classes = tuple(
-            percentile_times(of, one, goals.statistic) for of, one in zip(scenario.classes, times.each, strict=True)
+            at_percentile(of, one, goals.statistic) for of, one in zip(scenario.classes, times.each, strict=True)
         )
-        ttft, tpot = max(one.ttft for one in classes), max(one.tpot for one in classes)
+        ttft, tpot = max(one.ttft_ms for one in classes), max(one.tpot_ms for one in classes)
         if ttft <= goals.max_ttft_ms and tpot <= goals.max_tpot_ms:
             found = replace(
                 plan, needed=count, replicas=count + demand.spare_replicas, ttft_ms=ttft, tpot_ms=tpot,
@@ -299,10 +308,14 @@ def under_arrivals(plan: Plan, demand: Demand, goals: Goals) -> Plan | None:
     return None
 
 
-def percentile_times(of: RequestClass, times: Arrivals, statistic: str) -> ClassTimes:
-    """Of a class, in ms."""
+def at_percentile(of: RequestClass, times: Arrivals, statistic: str) -> ClassLatency:
+    """Of a class under arrivals."""
     tpot = getattr(times.tpot, statistic) if times.tpot else 0.0
-    return ClassTimes(of=of, ttft=getattr(times.ttft, statistic) * MILLISECONDS, tpot=tpot * MILLISECONDS)
+    return latency(of, getattr(times.ttft, statistic), tpot)
+
+
+def latency(of: RequestClass, ttft_seconds: float, tpot_seconds: float) -> ClassLatency:
+    return ClassLatency(of=of, ttft_ms=float(ttft_seconds) * MILLISECONDS, tpot_ms=float(tpot_seconds) * MILLISECONDS)
 
 
 def probability(plan: Plan, goals: Goals) -> float | None:
@@ -339,6 +352,6 @@ def binding(plan: Plan, goals: Goals) -> str | None:
 
 def binding_class(plan: Plan, goals: Goals) -> RequestClass | None:
     """The class of a mix that is nearest to break a latency goal."""
-    shares = {one.of: max(one.ttft / goals.max_ttft_ms, one.tpot / goals.max_tpot_ms) for one in plan.classes}
+    shares = {one.of: max(one.ttft_ms / goals.max_ttft_ms, one.tpot_ms / goals.max_tpot_ms) for one in plan.classes}
     of = max(shares, key=lambda one: shares[one], default=None)
     return of if of and shares[of] > 0 else None

@@ -192,8 +192,8 @@ def class_results(plan: Plan, goals: Goals, spreads: Mapping[str, Spread | None]
             "share": one.of.share,
             "input_tokens": one.of.input_tokens,
             "output_tokens": one.of.output_tokens,
-            "ttft_ms": quantity(one.ttft, spreads["ttft"]),
-            "tpot_ms": quantity(one.tpot or None, spreads["tpot"]),
+            "ttft_ms": quantity(one.ttft_ms, spreads["ttft"]),
+            "tpot_ms": quantity(one.tpot_ms or None, spreads["tpot"]),
             "binds": one.of == nearest,
         }
         for one in plan.classes
