@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,8 +198,16 @@ class MemoryRow:
 
 
 def memory_rows(results: Mapping[str, Any]) -> list[MemoryRow]:
-    """The parts, their sum, what is left or too much, and the limits; shares are of the capacity."""
+    """The memory of the fullest GPU that serves."""
     memory = results["memory_bytes_per_gpu"]
+    return memory_table(memory, MEMORY_PARTS, "Capacity: what the engine may use", memory["device"])
+
+
+def memory_table(
+    memory: Mapping[str, float], parts: Iterable[tuple[str, str, str]], limit: str, device_bytes: float
+) -> list[MemoryRow]:
+    """The parts (key, name, shade), their sum, what is left or too much, and the limits; shares are of the capacity,
+    which `limit` names."""
     capacity = memory["capacity"]
     left = capacity - memory["total"]
 
@@ -207,11 +215,11 @@ def memory_rows(results: Mapping[str, Any]) -> list[MemoryRow]:
         return MemoryRow(name, size, size / capacity if capacity else 0.0, kind, shade)
 
     return [
-        *(row(name, memory[key], "part", shade) for key, name, shade in MEMORY_PARTS),
+        *(row(name, memory[key], "part", shade) for key, name, shade in parts),
         row("Total", memory["total"], "total"),
         row("Free", left, "rest", "free") if left >= 0 else row("Too much", -left, "rest"),
-        row("Capacity: what the engine may use", capacity, "limit"),
-        row("Memory of the GPU", memory["device"], "limit"),
+        row(limit, capacity, "limit"),
+        row("Memory of the GPU", device_bytes, "limit"),
     ]
 
 

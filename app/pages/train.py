@@ -181,21 +181,10 @@ def notes(results: Mapping[str, Any]) -> dict[str, str]:
 
 
 def memory_rows(results: Mapping[str, Any]) -> list[MemoryRow]:
-    """The terms, their sum, what is left or too much, and the limits; shares are of the capacity."""
+    """The memory of the fullest GPU at its peak."""
     memory = results["memory_bytes_per_gpu"]
-    capacity = memory["capacity"]
-    left = capacity - memory["total"]
-
-    def row(name: str, size: float, kind: str, shade: str = "") -> MemoryRow:
-        return MemoryRow(name, size, size / capacity if capacity else 0.0, kind, shade)
-
-    return [
-        *(row(name, memory[key], "part", shade) for key, name, shade in charts.memory_terms(memory)),
-        row("Total", memory["total"], "total"),
-        row("Free", left, "rest", "free") if left >= 0 else row("Too much", -left, "rest"),
-        row("Capacity: what a process may hold", capacity, "limit"),
-        row("Memory of the GPU", results["gpu"]["memory_bytes"], "limit"),
-    ]
+    limit = "Capacity: what a process may hold"
+    return result.memory_table(memory, charts.memory_terms(memory), limit, results["gpu"]["memory_bytes"])
 
 
 def stage_row(one: Memory, capacity_bytes: float) -> dict[str, float]:
