@@ -19,7 +19,16 @@ def smaller(a: Numbers, b: Numbers) -> Numbers:
 
 def larger(a: Numbers, b: Numbers) -> Numbers:
     """Element-wise maximum, without numpy where both are plain numbers."""
-    return -smaller(-a, -b)
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return max(a, b)
+    import numpy
+
+    return numpy.maximum(a, b)
+
+
+def is_zero(a: Numbers) -> bool:
+    """Whether it is the plain number 0."""
+    return isinstance(a, float) and a == 0.0
 
 
 def where(condition: Any, yes: Numbers, no: Numbers) -> Numbers:

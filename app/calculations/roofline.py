@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.calculations import kernels
 from app.calculations.accelerator import Gpu
-from app.calculations.arrays import Numbers, where
+from app.calculations.arrays import Numbers
 from app.calculations.coefficients import Coefficients
 from app.calculations.collectives import Links, all_to_all_seconds, point_to_point_seconds, reduce_seconds
 from app.calculations.kernel_library import KernelLibrary
@@ -134,10 +134,15 @@ class Timed:
     compute: float
     memory: float
     serial: float
-    seconds: float
+    #: Seconds without those of its launches.
+    busy: float
     #: Shares of the peak and of the memory bandwidth that the bare FLOPs and bytes reach in that time.
     compute_efficiency: float | None = None
     bandwidth_efficiency: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.launch + self.busy
 
     @property
     def bound_by(self) -> str:
@@ -171,16 +176,16 @@ def timed(operator: Operator, machine: Machine) -> Timed:
     count = operator.count
     if operator.component == "network":
         factor = getattr(x, network_coefficient(operator, machine))
-        seconds = count * collective_seconds(operator, machine) * factor
-        return Timed(operator=operator, launch=0.0, compute=0.0, memory=0.0, serial=0.0, seconds=seconds)
+        seconds = (count * factor) * collective_seconds(operator, machine)
+        return Timed(operator=operator, launch=0.0, compute=0.0, memory=0.0, serial=0.0, busy=seconds)
     terms = machine.terms(operator)
     by_compute, by_memory = SCALED_BY[operator.kernel]
-    launch = count * terms.launch * x.launch
-    compute = count * terms.compute * getattr(x, by_compute)
-    memory = count * terms.memory * getattr(x, by_memory)
-    serial = count * terms.serial * getattr(x, by_memory)
-    seconds = launch + kernels.smooth_maximum(compute, memory, terms.smoothness) + serial
-    return Timed(operator=operator, launch=launch, compute=compute, memory=memory, serial=serial, seconds=seconds)
+    launch = (count * x.launch) * terms.launch
+    compute = (count * getattr(x, by_compute)) * terms.compute
+    memory = (count * getattr(x, by_memory)) * terms.memory
+    serial = (count * getattr(x, by_memory)) * terms.serial
+    busy = kernels.smooth_maximum(compute, memory, terms.smoothness) + serial
+    return Timed(operator=operator, launch=launch, compute=compute, memory=memory, serial=serial, busy=busy)
 
 
 def pass_seconds(operators: Iterable[Operator], machine: Machine, host_seconds: Numbers) -> Seconds:
@@ -192,11 +197,10 @@ def pass_seconds(operators: Iterable[Operator], machine: Machine, host_seconds: 
     for operator in operators:
         one = timed(operator, machine)
         if operator.component == "network":
-            network = network + one.seconds
+            network = network + one.busy
             continue
-        bound = one.compute > one.memory
-        busy = one.seconds - one.launch
-        compute = compute + where(bound, busy, 0.0 * busy)
-        memory = memory + where(bound, 0.0 * busy, busy)
+        by_compute = one.busy * (one.compute > one.memory)
+        compute = compute + by_compute
+        memory = memory + (one.busy - by_compute)
         host = host + one.launch
     return Seconds(compute=compute, memory=memory, network=network, host=host)

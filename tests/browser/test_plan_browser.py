@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.test_pages import drawn, violations
@@ -12,6 +12,13 @@ pytestmark = pytest.mark.browser
 
 LOAD = "/plan?request_rate=20&gpu=h100-sxm,h200-sxm,b200,l40s&max_tpot_ms=30"
 NEVER = "/plan?request_rate=20&gpu=h100-sxm,l40s&max_tpot_ms=0.02"
+
+PROGRESS = "**/plan/progress/*"
+
+
+def standing(route: Route) -> None:
+    """The page stays when the browser looks again by itself."""
+    route.fulfill(status=204)
 
 
 def planned(page: Page) -> Page:
@@ -46,9 +53,12 @@ def test_nothing_stands_in_the_way_of_anybody(open_page: Open, theme: str) -> No
 
 def test_a_long_plan_shows_how_far_it_is_until_its_answer(open_page: Open) -> None:
     page = open_page("/plan?request_rate=20&max_gpus_per_replica=2&kv_precision=auto,fp8")
+    page.route(PROGRESS, standing)
     page.get_by_role("button", name="Plan", exact=True).click()
     expect(page.get_by_role("progressbar")).to_be_visible()
     assert violations(page) == []
+    page.unroute(PROGRESS)
+    page.get_by_role("link", name="Look again").click()
     page.wait_for_url("**/results/*", timeout=120_000)
     expect(page.locator(".verdict")).to_contain_text("an hour")
 

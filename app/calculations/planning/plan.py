@@ -199,18 +199,25 @@ def plan_at(candidate: Candidate, demand: Demand, place: int) -> Plan:
     )
 
 
+def holds(candidate: Candidate, demand: Demand, goals: Goals) -> Any:
+    """Whether every goal holds, at every load of the sweep."""
+    speeds = candidate.speeds
+    found = (speeds.ttft * MILLISECONDS <= goals.max_ttft_ms) & (speeds.tpot * MILLISECONDS <= goals.max_tpot_ms)
+    if isfinite(goals.budget_usd_per_hour):
+        price = inf if candidate.price_usd_per_gpu_hour is None else candidate.price_usd_per_gpu_hour
+        count = needed(demand, speeds) + demand.spare_replicas
+        found &= count * candidate.best.num_gpus * price <= goals.budget_usd_per_hour
+    return found
+
+
 def cheapest(candidate: Candidate, demand: Demand, goals: Goals) -> Plan | None:
     """The plan of a candidate with fewest replicas, and of those the fastest; None where no load meets the goals."""
-    speeds = candidate.speeds
-    count = needed(demand, speeds) + demand.spare_replicas
-    holds = (speeds.ttft * MILLISECONDS <= goals.max_ttft_ms) & (speeds.tpot * MILLISECONDS <= goals.max_tpot_ms)
-    price = candidate.price_usd_per_gpu_hour
-    if isfinite(goals.budget_usd_per_hour):
-        holds &= (count * candidate.best.num_gpus * price <= goals.budget_usd_per_hour) if price is not None else False
-    if not holds.any():
+    holding = np.flatnonzero(holds(candidate, demand, goals))
+    if not holding.size:
         return None
-    order = np.lexsort((speeds.tpot, count, ~holds))
-    return plan_at(candidate, demand, int(order[0]))
+    count = needed(demand, candidate.speeds)[holding]
+    fewest = holding[count == count.min()]
+    return plan_at(candidate, demand, int(fewest[candidate.speeds.tpot[fewest].argmin()]))
 
 
 def search(gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: Demand, goals: Goals,
@@ -233,7 +240,11 @@ def search(gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: D
             watch(len(long_enough) + done, parts)
             verified.append(under_arrivals(one, demand, goals))
         plans = ranked(verified)
-    excluded = {name: sum(cheapest(one, demand, only(goals, name)) is None for one in weighed) for name in GOALS}
+    excluded = {
+        name: sum(not holds(one, demand, only(goals, name)).any() for one in weighed)
+        for name in GOALS
+        if isfinite(getattr(goals, name))
+    }
     closest: tuple[Plan, ...] = ()
     relaxed: dict[str, Plan] = {}
     if not plans:
@@ -251,7 +262,7 @@ def search(gpus: Sequence[Gpu], options: Sequence[ServingScenario], *, demand: D
         models=models,
         too_long=tuple(name for name in models if name not in {one.model.name for one in long_enough}),
         held=tuple(name for name in models if name in {one.model for one in weighed}),
-        excluded={name: count for name, count in excluded.items() if isfinite(getattr(goals, name))},
+        excluded=excluded,
         closest=closest,
         relaxed=relaxed,
     )

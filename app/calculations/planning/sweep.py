@@ -129,16 +129,19 @@ def timed(group: Sequence[Ready]) -> Iterator[Sweep]:
     def steps_of(one: StepPlan) -> Steps:
         """The steps with prompts of one class beside the decoding of all."""
         prompts = np.clip(running / max(asked.output_steps, 1.0), 1.0, one.burst_limit)
-        burst = np.maximum(1.0, np.minimum(float(int(one.burst_limit)), running))
+        # A burst holds as many as a step takes, so there are few different ones.
+        largest = max(1.0, float(int(one.burst_limit)))
+        burst, places = np.unique(np.minimum(largest, running), return_inverse=True)
         beside = replace(work, beside=(replace(one.alone.work, sequences=prompts),))
         alone = seconds(one.alone)
         mixed = seconds(replace(one.mixed, work=beside, sequences=batch + prompts))
         full = seconds(replace(one.burst, work=replace(one.alone.work, sequences=burst), sequences=burst))
+        each_burst = np.atleast_2d(full / burst / plan.layout.pp)
         return Steps(
             decode=decode,
             alone=alone,
             added=np.maximum(mixed - decode, LEAST_ADDED * alone) / prompts / plan.layout.pp,
-            burst=full / burst / plan.layout.pp,
+            burst=np.take_along_axis(each_burst, places.reshape(running.shape), axis=1),
             request=machine.coefficients.request_seconds,
             chunks=one.chunks,
             fill=one.fill,
