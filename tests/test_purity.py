@@ -69,7 +69,7 @@ def test_the_core_loads_without_a_framework() -> None:
 def test_all_that_the_core_offers_loads_without_a_framework() -> None:
     names = "AdvancedCalculator, InvalidInput, Model, ServingScenario, estimate, plan, results, train"
     loaded = loaded_by(f"from app.calculations import {names}")
-    assert not loaded & {"flask", "click", "wtforms", "plotly", "jinja2", "app.catalog", "app.scenarios"}
+    assert not loaded & {"flask", "click", "wtforms", "plotly", "jinja2", "numpy", "app.catalog", "app.scenarios"}
 
 
 def test_the_command_line_loads_without_flask() -> None:

@@ -6,20 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite, log
 from statistics import NormalDist
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from app.calculations.accelerator import Gpu
 from app.calculations.layout_estimate import LayoutEstimate, estimate, of_layout
 from app.calculations.mix import RequestClass
-from app.calculations.open_loop import Arrivals
 from app.calculations.parallelism import Layout, candidates
-from app.calculations.planning.sweep import Sweep, sweeps
 from app.calculations.report import spreads_of
 from app.calculations.scenario import ServingScenario
 from app.calculations.uncertainty import Spread
 from app.calculations.watch import Watch, nobody
+
+if TYPE_CHECKING:  # They load numpy, which only a search needs.
+    from app.calculations.open_loop import Arrivals
+    from app.calculations.planning.sweep import Sweep
 
 MILLISECONDS = 1000.0
 #: Plans that are verified under Poisson arrivals where the goals are percentiles, and the most replicas more for each.
@@ -158,6 +158,8 @@ def layouts(scenario: ServingScenario, gpu: Gpu, size: int) -> Iterator[Layout]:
 
 def weigh(scenarios: Iterable[ServingScenario]) -> list[Candidate]:
     """Candidates that hold at least one request."""
+    from app.calculations.planning.sweep import sweeps
+
     alone = (one if one.concurrency == 1 else replace(one, concurrency=1) for one in scenarios)
     layouts = (of_layout(one, scenario_layout(one)) for one in alone)
     fitting = [best for best in layouts if best.fits]
@@ -179,6 +181,8 @@ def scenario_layout(scenario: ServingScenario) -> Layout:
 
 def needed(demand: Demand, speeds: Sweep) -> Any:
     """Replicas that carry the peak, at every load of the sweep."""
+    import numpy as np
+
     if demand.request_rate is not None:
         return np.maximum(1, np.ceil(demand.request_rate / speeds.rate - 1e-9))
     return np.maximum(1, np.ceil((demand.concurrency or 1.0) / speeds.users - 1e-9))
@@ -212,6 +216,8 @@ def holds(candidate: Candidate, demand: Demand, goals: Goals) -> Any:
 
 def cheapest(candidate: Candidate, demand: Demand, goals: Goals) -> Plan | None:
     """The plan of a candidate with fewest replicas, and of those the fastest; None where no load meets the goals."""
+    import numpy as np
+
     holding = np.flatnonzero(holds(candidate, demand, goals))
     if not holding.size:
         return None
