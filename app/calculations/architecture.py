@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from app.calculations.image_encoder import ImageEncoder
 from app.calculations.precision import Precision
 from app.calculations.tensor import GROUPS as GROUPS
 from app.calculations.tensor import Tensor as Tensor
@@ -151,6 +152,8 @@ class Model:
     checkpoint_precision: str = "bf16"
     #: Parameters of a vision or audio tower, None where its size is not known; not part of `total_params`.
     tower_params: int | None = 0
+    #: The tower's working memory, where it is known and counts.
+    image_encoder: ImageEncoder | None = None
     #: Multi-token-prediction layers that the checkpoint has beside the counted ones.
     mtp_layers: int = 0
     source: str = ""

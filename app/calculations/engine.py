@@ -72,6 +72,8 @@ class Engine:
     overlap_scheduling: bool
     #: Whether prompts of a batch are packed without padding; else each takes as many tokens as the longest.
     padding_removal: bool
+    #: Whether it keeps room for an image in each of its most sequences.
+    profiles_images: bool
     source: str
 
     def is_large(self, gpu: Gpu) -> bool:

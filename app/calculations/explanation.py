@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from app.calculations.layout_estimate import GIB, Estimate, LayoutEstimate
+from app.calculations.memory import IMAGE_ENCODER
 from app.calculations.parallelism import Layout
 
 #: Above this share of the capacity a fit is called tight.
@@ -134,7 +135,8 @@ def warnings(found: Estimate) -> Iterator[str]:
     if model.tower_params is None:
         yield "Only the language part is counted: the vision or audio tower needs memory and time of its own."
     elif model.tower_params:
-        yield "The tower's weights are counted, its activations and time are not: prompts are taken as text."
+        unread = "time is" if best.plan.widest == IMAGE_ENCODER else "activations and time are"
+        yield f"The tower's weights are counted, its {unread} not: prompts are taken as text."
     if best.speed and best.speed.waiting:
         yield (
             f"{best.speed.waiting:,} of {scenario.concurrency:,} requests wait in the queue for memory or a slot; "

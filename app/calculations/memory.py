@@ -17,24 +17,35 @@ from app.calculations.weights import Stage, stage_weight_bytes, stage_weight_ter
 
 #: The sampler works on fp32 logits.
 LOGIT_BYTES = 4.0
+IMAGE_ENCODER = "image encoder"
 #: Sequences or tokens where nothing grows with them.
 UNLIMITED = 10_000_000
 
 
-def activation_bytes(
-    model: Model, layout: Layout, formats: Formats, *, step_tokens: int, sampler_rows: int, sampler_copies: float
-) -> float:
-    """Peak working set of one step: the widest block's live tensors, or the sampler's logits if they are larger.
+def activation_terms(
+    model: Model,
+    layout: Layout,
+    formats: Formats,
+    *,
+    step_tokens: int,
+    sampler_rows: int,
+    sampler_copies: float,
+    images: int = 0,
+) -> dict[str, float]:
+    """What may need the largest working set of a step, by name: the widest block's live tensors, the sampler's logits,
+    an image encoder at so many images. One follows the other in the same memory.
 
     Buffers are reused from layer to layer, so nothing is multiplied by the number of layers. Live at once: residual,
     normalised input and output, and 1.5 x the block's outputs (query, key, value; gate, up and their product), which
     is the growth per token that vLLM's profiling of Llama 3.1 8B shows (110 kB).
     The sampler sorts fp32 logits of all `sampler_rows`; its copies were read off vLLM's memory log.
     """
-    return max(
-        block_working_bytes(model, layout, formats, step_tokens=step_tokens),
-        sampler_bytes(model, sampler_rows=sampler_rows, sampler_copies=sampler_copies),
-    )
+    encoder = model.image_encoder
+    return {
+        "widest block of a step": block_working_bytes(model, layout, formats, step_tokens=step_tokens),
+        "logits of the sampler": sampler_bytes(model, sampler_rows=sampler_rows, sampler_copies=sampler_copies),
+        IMAGE_ENCODER: encoder.working_bytes(images, layout.tp) if encoder else 0.0,
+    }
 
 
 def block_working_bytes(model: Model, layout: Layout, formats: Formats, *, step_tokens: int) -> float:
@@ -89,7 +100,9 @@ class MemoryPlan:
     layout: Layout
     formats: Formats
     engine: Engine
+    #: The largest working set of a step, and what needs it.
     activations: float
+    widest: str
     runtime: float
     device: float
     utilization: float
@@ -225,19 +238,24 @@ def plan(
 
     The engine takes the share `utilization` of what the driver does not reserve for itself.
     """
+    sequences = max_sequences or engine.max_sequences(gpu)
+    working = activation_terms(
+        model,
+        layout,
+        formats,
+        step_tokens=step_tokens,
+        sampler_rows=sequences,
+        sampler_copies=engine.sampler_copies,
+        images=sequences if engine.profiles_images else 0,
+    )
+    widest = max(working, key=lambda name: working[name])
     return MemoryPlan(
         model=model,
         layout=layout,
         formats=formats,
         engine=engine,
-        activations=activation_bytes(
-            model,
-            layout,
-            formats,
-            step_tokens=step_tokens,
-            sampler_rows=max_sequences or engine.max_sequences(gpu),
-            sampler_copies=engine.sampler_copies,
-        ),
+        activations=working[widest],
+        widest=widest,
         runtime=sum(runtime_terms(engine, gpu, layout.num_gpus).values()) if runtime_bytes is None else runtime_bytes,
         device=max(gpu.memory_bytes - reserved_bytes, 0.0),
         utilization=utilization,

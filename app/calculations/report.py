@@ -12,7 +12,7 @@ from app.calculations.energy import joules_per_token, kilowatt_hours_per_million
 from app.calculations.explanation import layout_reason, strategy, verdict, warnings
 from app.calculations.goodput import Limits, at_goodput
 from app.calculations.layout_estimate import Estimate, LayoutEstimate
-from app.calculations.memory import UNLIMITED, block_working_bytes, runtime_terms
+from app.calculations.memory import UNLIMITED, runtime_terms
 from app.calculations.offload import offload
 from app.calculations.operators import Pass, flops_by_component
 from app.calculations.remedies import remedies
@@ -199,9 +199,7 @@ def memory_terms(best: LayoutEstimate) -> list[dict[str, Any]]:
         for (group, name), size in plan.weight_terms(stage).items()
     ]
     terms += [("kv_cache", *term) for term in plan.cache_terms(stage, fullest.sequences, fullest.tokens).items()]
-    blocks = block_working_bytes(plan.model, layout, best.formats, step_tokens=scenario.step_tokens)
-    widest = "widest block of a step" if plan.activations <= blocks else "logits of the sampler"
-    terms.append(("activations", widest, plan.activations))
+    terms.append(("activations", plan.widest, plan.activations))
     if scenario.runtime_gib is None:
         terms += [("runtime", *term) for term in runtime_terms(scenario.engine, scenario.gpu, layout.num_gpus).items()]
     else:

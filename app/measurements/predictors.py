@@ -20,6 +20,8 @@ from app.measurements.training_prediction import predict_training
 from app.scenarios import serving_scenario
 
 MEGABYTE = 1e6
+#: The engine's limit of sequences, where a row's notes state one.
+MAX_SEQUENCES = re.compile(r"max-num-seqs (\d+)")
 
 #: Memory of a process, by metric of the table.
 EAGER_METRICS = {"max_allocated_mb": "allocated", "max_reserved_mb": "reserved", "max_process_vram_mb": "process"}
@@ -112,6 +114,7 @@ def vllm_run(row: Row, version: str, **inputs: object) -> tuple[ServingScenario,
         "weight_precision": weight_precision(row),
         "memory_utilization": row["gpu_memory_utilization"] or None,
         "max_batched_tokens": max(2048, longest) if old and longest else None,
+        "max_sequences": limit[1] if (limit := MAX_SEQUENCES.search(row_notes(row))) else None,
         **inputs,
     }
     scenario, _ = serving_scenario(raw)

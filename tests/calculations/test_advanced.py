@@ -14,7 +14,7 @@ from app.calculations.advanced import AdvancedCalculator
 from app.calculations.errors import InvalidInput
 from app.calculations.formats import Formats, resolve
 from app.calculations.layout_estimate import estimate
-from app.calculations.memory import activation_bytes
+from app.calculations.memory import block_working_bytes
 from app.calculations.operators import Pass, flops_by_component
 from app.calculations.parallelism import Layout
 from app.calculations.report import results
@@ -293,9 +293,7 @@ def test_activations_are_that_much_above_the_working_set(
 ) -> None:
     hidden, _, layers = SHAPES[name]
     assert calculator.calculate_activations_vram(1, 8192, hidden, layers, "bf16") == ours
-    working_set = activation_bytes(
-        catalog.model(name), Layout(), formats_of(name), step_tokens=8192, sampler_rows=0, sampler_copies=1
-    )
+    working_set = block_working_bytes(catalog.model(name), Layout(), formats_of(name), step_tokens=8192)
     assert round(working_set / BYTES_PER_GB, 1) == exact
     assert f"{exact} " in str(AdvancedCalculator.calculate_activations_vram.__doc__)
 

@@ -16,7 +16,7 @@ from app.calculations.huggingface.quantization import quantization
 from app.calculations.huggingface.quantized import stored_ends, stored_layers
 from app.calculations.huggingface.schedule import layer_plans
 from app.calculations.huggingface.schedule_plan import LayerPlan
-from app.calculations.huggingface.towers import tower_params
+from app.calculations.huggingface.towers import image_encoder, tower_params
 
 #: Keys that a model may state without using them (the dense width where all layers have experts ...).
 RESTATED = (
@@ -92,6 +92,7 @@ def read_config(config: Mapping[str, object], *, name: str, source: str = "") ->
         max_position=longest,
         checkpoint_precision=checkpoint_precision(reader, recipe),
         tower_params=tower_params(config, outer_type, hidden),
+        image_encoder=image_encoder(config, outer_type),
         mtp_layers=mtp_layers,
         source=source,
         warnings=tuple(reader.warnings),

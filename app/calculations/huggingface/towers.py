@@ -1,4 +1,4 @@
-"""Parameters of vision towers with their projector, by the model_type that owns them.
+"""Parameters of vision towers with their projector, by the model_type that owns them; working memory where it counts.
 
 Counts follow the modeling code of transformers 5.23; None where a tower is unknown or its config incomplete.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from app.calculations.huggingface.keys import TOWER_CONFIGS
+from app.calculations.image_encoder import ImageEncoder
 
 
 class _Unknown(Exception):
@@ -155,6 +156,28 @@ def mllama(size: _Sizes, hidden: int) -> int:
     embeddings = 3 * size("patch_size") ** 2 * width + width + positions * width + 1
     tile_embeddings = ratios * tiles * positions * width + 2 * (ratios * tiles * width + 1)
     return embeddings + tile_embeddings + 4 * width + local + gated + linear(size("vision_output_dim"), hidden)
+
+
+#: The attention of Llama 3.2 Vision pads the patches of a tile to a multiple of this.
+MLLAMA_PADDING = 8
+
+
+def image_encoder(outer: Mapping[str, object], model_type: str) -> ImageEncoder | None:
+    """What is known of a tower's working memory: that of Llama 3.2 Vision."""
+    vision = outer.get("vision_config")
+    if model_type != "mllama" or not isinstance(vision, Mapping):
+        return None
+    size = _Sizes(vision)
+    try:
+        patches = (size("image_size") // size("patch_size")) ** 2 + 1
+        return ImageEncoder(
+            patches=size("max_num_tiles") * -(-patches // MLLAMA_PADDING) * MLLAMA_PADDING,
+            width=size("hidden_size"),
+            inner=size("intermediate_size"),
+            kept_layers=size.length("intermediate_layers_indices", 5),
+        )
+    except _Unknown:
+        return None
 
 
 def mistral3(size: _Sizes, hidden: int) -> int:
