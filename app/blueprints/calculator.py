@@ -32,7 +32,7 @@ def form() -> str:
 
 @bp.get("/preview")
 def preview() -> str:
-    return QUESTION.previewed(of_serving)
+    return QUESTION.previewed(lambda raw: of_serving(estimate_run(raw, source="web").results))
 
 
 @bp.post("/")

@@ -15,8 +15,9 @@ from app.history.run_log import Run
 from app.pages import plan_compare, plan_heat
 from app.pages.form_examples import Start
 from app.pages.forms import InputForm, PlanForm
+from app.pages.preview_plan import of_plan
 from app.pages.workloads import workloads
-from app.planning import PLANNING_INPUTS, question
+from app.planning import PLANNING_INPUTS, outline, question
 from app.runs import plan_run
 from app.saving import not_saved
 from app.server.jobs import DONE, FAILED, Busy, Jobs
@@ -37,6 +38,12 @@ QUESTION = Question(name="plan", form=PlanForm, declared=PLANNING_INPUTS, starts
 @bp.get("/plan")
 def form() -> str:
     return QUESTION.asked()
+
+
+@bp.get("/plan/preview")
+def preview() -> str:
+    """What can be said while the form is edited, without the search."""
+    return QUESTION.previewed(lambda raw: of_plan(outline(raw), LONG), "plan/_preview.html")
 
 
 @bp.post("/plan")

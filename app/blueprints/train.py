@@ -41,7 +41,7 @@ def form() -> str:
 
 @bp.get("/train/preview")
 def preview() -> str:
-    return QUESTION.previewed(of_training)
+    return QUESTION.previewed(lambda raw: of_training(train_run(raw, source="web").results))
 
 
 @bp.post("/train")
