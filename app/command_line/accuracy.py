@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -23,17 +21,13 @@ from app.calibration import power as watts
 from app.calibration.compiled import CHUNK, Compiled, compile_in_parallel
 from app.calibration.model import Table
 from app.command_line import report
+from app.command_line.progress import progress
 from app.own import manage
 
 #: Classes of metrics that the coefficients of speed are fitted to.
 SPEEDS = ("throughput", "tpot", "ttft", "e2e")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
-
-
-def progress(label: str, rows: int) -> Any:
-    """A bar on a terminal's error stream; elsewhere nothing is shown."""
-    return click.progressbar(length=rows, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
 
 
 def show(lines: Iterable[str]) -> None:
