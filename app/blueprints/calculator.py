@@ -22,7 +22,14 @@ def starts() -> dict[str, Start]:
     return {one.label: Start(inputs=one.serving, reason=one.reason) for one in workloads().values()}
 
 
-QUESTION = Question(name="calculator", form=EstimateForm, declared=ALL_INPUTS, starts=starts, answer=estimate_run)
+QUESTION = Question(
+    name="calculator",
+    operation="estimate",
+    form=EstimateForm,
+    declared=ALL_INPUTS,
+    starts=starts,
+    answer=estimate_run,
+)
 
 
 @bp.get("/")

@@ -33,7 +33,9 @@ def starts() -> dict[str, Start]:
 
 #: Combinations of accelerators with models, engines and formats beyond which a search shows how far it is.
 LONG = 200
-QUESTION = Question(name="plan", form=PlanForm, declared=PLANNING_INPUTS, starts=starts, answer=plan_run)
+QUESTION = Question(
+    name="plan", operation="plan", form=PlanForm, declared=PLANNING_INPUTS, starts=starts, answer=plan_run
+)
 
 
 @bp.get("/plan")

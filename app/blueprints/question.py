@@ -24,6 +24,8 @@ class Question:
     """A page that asks: the blueprint and folder of templates that it belongs to, its form, and what answers it."""
 
     name: str
+    #: The operation of the API that answers the same.
+    operation: str
     form: type[InputForm]
     declared: Mapping[str, Input]
     starts: Callable[[], Mapping[str, Start]]
@@ -49,8 +51,9 @@ class Question:
         found = tried(asked, preview)
         if found is None:
             return render_template("_preview.html", found=None, mistakes=asked.mistakes())
-        share = url_for(f"{self.name}.form", **share_args(asked.asked(), self.declared))
-        return render_template("_preview.html", share=share, found=found, inside=inside)
+        said = share_args(asked.asked(), self.declared)
+        share, line = url_for(f"{self.name}.form", **said), url_for("docs.api", task=self.operation, **said)
+        return render_template("_preview.html", share=share, line=line, found=found, inside=inside)
 
     def run(self, sent: InputForm) -> Run | None:
         """The run of a form, not logged yet, or None with the messages added to the form."""

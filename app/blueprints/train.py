@@ -27,6 +27,7 @@ EXAMPLES = {
 
 QUESTION = Question(
     name="train",
+    operation="train",
     form=TrainForm,
     declared=ALL_TRAINING_INPUTS,
     starts=lambda: {label: Start(inputs=inputs) for label, inputs in EXAMPLES.items()},
