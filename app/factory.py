@@ -33,7 +33,7 @@ from app.history.index import Index
 from app.history.run_log import RunLog
 from app.history.run_notes import RunNotes
 from app.history.table import History
-from app.pages import drawing
+from app.pages import documents, drawing
 from app.server import assets, bodies, login, request_log, security
 from app.server.jobs import Jobs
 from app.server.secret_key import secret_key
@@ -47,7 +47,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_mapping(config)
     app.config["SECRET_KEY"] = app.config["SECRET_KEY"] or secret_key(Path(app.config["DATA_DIR"]))
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
-    app.jinja_env.globals["app_version"] = APP_VERSION
+    app.jinja_env.globals |= {"app_version": APP_VERSION, "explanation": documents.explanation}
     app.extensions["run_log"] = RunLog(
         Path(app.config["LOG_DIR"]),
         fsync=bool(app.config["LOG_FSYNC"]),

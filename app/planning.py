@@ -15,6 +15,7 @@ from app.calculations.inputs import inputs_of
 from app.calculations.mix import RequestClass, read_mix
 from app.calculations.planning import report
 from app.calculations.planning.inputs import PlanningInputs
+from app.calculations.planning.outline import ModelOutline, outlines
 from app.calculations.planning.plan import Demand, Goals, search
 from app.calculations.precision import ALIASES, PRECISIONS
 from app.calculations.scenario import ServingScenario
@@ -41,6 +42,23 @@ class Question:
     @property
     def combinations(self) -> int:
         return len(self.gpus) * len(self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """What can be said of a search before it is made. `question.demand` counts only where a load was given."""
+
+    question: Question
+    load_given: bool
+    models: list[ModelOutline]
+
+
+def outline(raw: Mapping[str, object]) -> Outline:
+    """What memory alone says of a search; one without a load is answered as far as it goes. Raises InvalidInput."""
+    given = any(str(raw.get(name) or "").strip() for name in ("request_rate", "concurrency"))
+    asked = question(raw if given else {**raw, "request_rate": "1"})
+    found = list(outlines(asked.gpus, asked.options, asked.values["max_gpus_per_replica"]))
+    return Outline(question=asked, load_given=given, models=found)
 
 
 def plan(raw: Mapping[str, object], watch: Watch = nobody) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage"]] };
+  const config = { responsive: true, displayModeBar: false };
 
   function figures() {
     return [...document.querySelectorAll("script[data-chart]")].map((script) => ({
@@ -43,6 +43,23 @@
     return made;
   }
 
+  // A button beside each caption, for mouse and keyboard. The file has the page's surface below it, not nothing.
+  function savable({ plot }) {
+    const figure = plot.closest("figure");
+    if (!figure || figure.querySelector("button.png")) return;
+    const caption = figure.querySelector("figcaption");
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "png", textContent: "PNG" });
+    button.setAttribute("aria-label", `PNG of the chart: ${caption.textContent.trim()}`);
+    button.addEventListener("click", () => {
+      const surface = getComputedStyle(document.body).getPropertyValue("--chart-surface").trim();
+      const drawn = { data: plot.data, layout: { ...plot.layout, paper_bgcolor: surface } };
+      const name = [location.pathname.split("/").pop(), plot.id.replace(/-chart$/, "")].filter(Boolean).join("-");
+      const { offsetWidth: width, offsetHeight: height } = plot;
+      Plotly.downloadImage(drawn, { format: "png", scale: 2, width, height, filename: name });
+    });
+    caption.after(button);
+  }
+
   async function draw() {
     const style = getComputedStyle(document.body);
     await Promise.all(
@@ -50,6 +67,7 @@
         Plotly.react(plot, coloured(figure.data, style), themed(coloured(figure.layout, style), style), config),
       ),
     );
+    figures().forEach(savable);
     document.body.dataset.ready = "1";
   }
 

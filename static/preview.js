@@ -9,6 +9,7 @@
   if (!panel) return;
   const body = panel.querySelector("[data-preview-body]");
   const status = panel.querySelector("[data-preview-status]");
+  const word = form.querySelector("[data-preview-word]"); // beside the button where the screen is narrow
   let timer = 0;
   let asked = null;
 
@@ -59,14 +60,17 @@
       if (!response.ok) throw new Error(response.statusText);
       body.innerHTML = await response.text(); // a fragment of this server, escaped by it
       const answer = body.firstElementChild;
-      panel.hidden = false;
+      panel.hidden = word.hidden = false;
+      const verdict = body.querySelector(".verdict");
+      word.textContent = verdict.querySelector(".badge").textContent;
+      word.className = verdict.className.replace("verdict", "preview-word");
       if (status.textContent !== answer.dataset.status) status.textContent = answer.dataset.status;
       tell([...body.querySelectorAll("[data-field]")]);
       if (answer.dataset.share) history.replaceState(history.state, "", answer.dataset.share);
       panel.removeAttribute("aria-busy");
     } catch (error) {
       if (error.name === "AbortError") return;
-      panel.hidden = true; // the form works without
+      panel.hidden = word.hidden = true; // the form works without
       panel.removeAttribute("aria-busy");
     }
   }

@@ -29,6 +29,7 @@
     document.dispatchEvent(new Event("themechange"));
   });
   addEventListener("afterprint", show);
+  document.addEventListener("click", (event) => event.target.closest("[data-print]") && print());
 
   show();
   system.addEventListener("change", show);
@@ -36,7 +37,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     const button = document.getElementById("theme");
-    button.hidden = false;
+    for (const one of [button, ...document.querySelectorAll("[data-print]")]) one.hidden = false;
     show();
     button.addEventListener("click", () => {
       const theme = root.dataset.theme === "dark" ? "light" : "dark";

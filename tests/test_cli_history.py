@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import os
+import pty
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from app.config import PROJECT
 from app.history import log_care
 from app.history.run_log import CLI_FILE, WEB_FILE, Run, RunLog
 from tests.test_cli import Program
 from tests.test_history import logged
 from tests.test_run_log import NOT_RUNS, write_lines
 
+#: The module; the command has its name.
+history_command = importlib.import_module("app.command_line.history")
 QWEN = "Qwen/Qwen2.5-72B-Instruct"
 
 
@@ -151,3 +159,44 @@ def test_the_log_survives_a_compaction_that_fails(
         log_care.compact(log)
     assert (log.directory / WEB_FILE).read_bytes() == before
     assert not list(log.directory.glob("*.compacting"))
+
+
+def on_a_terminal(words: list[str], environment: dict[str, str], output: Path) -> str:
+    """What a command says on a terminal while its output goes to a file."""
+    lead, follow = pty.openpty()
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app", *words], stdout=file, stderr=follow, env=os.environ | environment, cwd=PROJECT
+        )
+    os.close(follow)
+    said = b""
+    with suppress(OSError):  # What reading a terminal ends with that nobody writes to any more.
+        while part := os.read(lead, 4096):
+            said += part
+    os.close(lead)
+    assert process.wait(timeout=60) == 0, said
+    return said.decode()
+
+
+@pytest.mark.parametrize(
+    ("options", "bar"),
+    [(("--csv",), "Writing"), (("--json", "--model", QWEN), "Reading the runs")],
+    ids=["csv", "json"],
+)
+def test_a_terminal_sees_how_far_an_export_is_beside_the_file(
+    log: RunLog, runs: dict[str, Run], tmp_path: Path, options: tuple[str, ...], bar: str
+) -> None:
+    environment = {"LOG_DIR": str(log.directory), "DATA_DIR": str(tmp_path / "data")}
+    said = on_a_terminal(["history", *options], environment, tmp_path / "output")
+    assert "Reading the log" in said and bar in said and "100%" in said
+    text = (tmp_path / "output").read_text()
+    assert bar not in text and runs["qwen"].run_id in text
+
+
+def test_more_runs_than_a_few_are_read_by_way_of_the_index_in_the_same_order(
+    run: Program, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = run.json("history", "--limit", "10")["runs"]
+    monkeypatch.setattr(history_command, "MANY", 2)
+    monkeypatch.setattr(history_command, "READ_AT_ONCE", 2)
+    assert run.json("history", "--limit", "10")["runs"] == few

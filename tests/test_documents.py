@@ -75,3 +75,25 @@ def test_every_operation_is_listed(client: FlaskClient) -> None:
 
 def test_pip_installs_the_documents() -> None:
     assert '"docs"' in (Path(__file__).parent.parent / "setup.py").read_text()
+
+
+def test_numbers_lead_to_headings_that_are_there() -> None:
+    html = str(documents.documents()[documents.FORMULAS].html)
+    headings = documents.documents()[documents.FORMULAS].headings
+    for one in headings:
+        assert documents.explanation(one.text).endswith(f"#{one.anchor}") and f'id="{one.anchor}"' in html
+    assert documents.explanation("Memory per GPU").startswith("/docs/metrics_calculation#memory-per-gpu")
+    with pytest.raises(KeyError):
+        documents.explanation("Nothing of the kind")
+
+
+@pytest.mark.parametrize("task", ["estimate", "train", "plan"])
+def test_the_command_of_a_form_is_that_of_its_task(client: FlaskClient, task: str) -> None:
+    page = client.get(f"/api?task={task}&region=world&engine=sglang&colour=red").text
+    assert f"/api/v1/{task} " in page and "colour" not in page
+    assert ("sglang" in page) == (task != "train")
+
+
+def test_a_preview_leads_to_its_form_as_a_command(client: FlaskClient) -> None:
+    for address, task in (("/preview", "estimate"), ("/train/preview", "train"), ("/plan/preview", "plan")):
+        assert f'href="/api?task={task}#curl"' in client.get(address).text

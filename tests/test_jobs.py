@@ -13,7 +13,19 @@ from flask.testing import FlaskClient
 
 from app.calculations.errors import InvalidInput
 from app.planning import plan
-from app.server.jobs import DONE, FAILED, KEEP_SECONDS, LOST, LOST_SECONDS, MOST_RUNNING, RUNNING, Busy, Job, Jobs
+from app.server.jobs import (
+    DONE,
+    FAILED,
+    KEEP_SECONDS,
+    LOST,
+    LOST_SECONDS,
+    MOST_FILES,
+    MOST_RUNNING,
+    RUNNING,
+    Busy,
+    Job,
+    Jobs,
+)
 from tests.pages import soup, words
 
 PATIENCE_SECONDS = 60.0
@@ -102,6 +114,29 @@ def test_only_so_many_run_at_once_and_what_nobody_fetched_is_deleted(tmp_path: P
     until(lambda: len(list((tmp_path / "jobs").glob("*.json"))) == MOST_RUNNING)
     new = later.start(gate, {})
     assert jobs.look(first) is None and later.look(new) is not None
+
+
+def test_only_the_newest_files_are_kept_and_none_without_its_job(tmp_path: Path, gate: Gate) -> None:
+    now = time.time()
+    jobs = Jobs(tmp_path, clock=lambda: now)
+
+    def write(path: Path, watch: Callable[[int, int], None]) -> dict[str, int]:
+        path.write_text("rows")
+        return {"rows": 1}
+
+    made = []
+    for _ in range(MOST_FILES + 2):
+        now += 1
+        made.append(jobs.start_file(write, {}))
+        ended(jobs, made[-1])
+    (tmp_path / "jobs" / "0123456789abcdef.made").write_text("of a job that nobody knows")
+    jobs.start(gate, {})
+    kept = {one for one in made if jobs.file(one) is not None}
+    assert kept == set(made[-MOST_FILES + 1 :]), "with that of the next they are as many as may be"
+    assert {path.stem for path in (tmp_path / "jobs").glob("*.made")} == kept
+    now += KEEP_SECONDS + 5
+    jobs.start(gate, {})
+    assert not list((tmp_path / "jobs").glob("*.made"))
 
 
 @pytest.mark.parametrize("job_id", ["", "0123456789abcdef", "../secret_key", "0" * 400, "0123456789ABCDEF"])

@@ -54,8 +54,62 @@ def test_a_preview_of_training_that_does_not_fit_names_what_would(client: FlaskC
     assert wrong["data-field"] == "lora_rank"
 
 
+def test_a_preview_of_a_plan_holds_the_load_in_tokens_and_what_holds_the_model(client: FlaskClient) -> None:
+    asked = {"model": LLAMA_70B, "request_rate": "20", "peak_factor": "2", "gpu": "l4, l40s, h100-sxm, b200"}
+    page = soup(client.get("/plan/preview", query_string=asked).text)
+    assert words(page.find(class_="verdict")) == "Possible All 4 accelerators hold the model, 1 of them on one GPU."
+    shown = {words(one.find("dt")): words(one.find("dd")) for one in page.find_all(class_="metric")}
+    assert shown["Requests at the peak"] == "40.0 req/s"
+    assert shown["Prompts at the peak"] == "40,960 tok/s"
+    assert shown["Output at the peak"] == "10,240 tok/s"
+    assert shown["Output a month"] == "13.5 billion tokens"
+    assert shown["To be weighed"] == "8 combinations answered in a moment"
+    rows = [words(row) for row in page.select("tbody tr")]
+    assert [row.split()[0] for row in rows] == ["1", "2", "4"]
+    assert "2 L40S 48GB, H100 SXM5 80GB" in rows[1]
+    assert page.find(attrs={"data-share": True})["data-share"].startswith("/plan?model=meta-llama")
+
+
+@pytest.mark.parametrize(
+    ("asked", "state", "verdict"),
+    [
+        ({"gpu": "h100-sxm"}, "tight", "Give a request rate or a concurrency"),
+        ({"gpu": "h100-sxm", "concurrency": "8"}, "fits", "1 x H100 SXM5 80GB holds the model."),
+        ({"gpu": "h100-sxm", "statistic": "p90"}, "tight", "Give a request rate"),
+        ({"gpu": "l4, l40s", "model": LLAMA_70B, "max_gpus_per_replica": "1"}, "no", "None of the 2 accelerators"),
+        ({"request_rate": "1", "input_tokens": "200000"}, "no", "200,256 tokens, more than its context of 131,072"),
+        ({"request_rate": "1", "gpu": "h100-sxm", "budget_usd_per_hour": "1"}, "no", "more than the budget of $1.00"),
+        ({"request_rate": "1", "gpu": "h100-sxm", "budget_usd_per_hour": "4", "spare_replicas": "1"}, "no", "1 spare"),
+        ({"request_rate": "1", "other_models": LLAMA_70B, "gpu": "l4"}, "fits", "2 of 2 models are held"),
+    ],
+    ids=["no load", "one card", "percentile without load", "too small", "too long", "too dear", "spare", "models"],
+)
+def test_a_preview_of_a_plan_says_what_stands_in_its_way(
+    client: FlaskClient, asked: dict[str, str], state: str, verdict: str
+) -> None:
+    page = soup(client.get("/plan/preview", query_string=asked).text)
+    assert state in page.find(class_="verdict")["class"]
+    assert verdict in words(page.find(class_="verdict"))
+
+
+def test_a_preview_of_a_plan_tells_of_a_long_search_and_of_mistakes(client: FlaskClient) -> None:
+    page = soup(client.get("/plan/preview?concurrency=100&kv_precision=auto,fp8").text)
+    assert "the answer's page shows how far it is" in words(page)
+    assert "In flight at the peak 100 requests" in words(page)
+    for query, field in (
+        ("request_rate=1&concurrency=1", "request_rate"),
+        ("gpu=nothing", "gpu"),
+        ("request_rate=x&gpu=h100-sxm", "request_rate"),
+        ("concurrency=4&statistic=p99", "statistic"),
+        ("request_rate=1&weight_precision=auto,fp8,int8,int4&kv_precision=auto,fp8,int8", "weight_precision"),
+    ):
+        page = soup(client.get(f"/plan/preview?{query}").text)
+        assert [one["data-field"] for one in page.find_all(attrs={"data-field": True})] == [field]
+
+
 def test_a_preview_logs_no_run(client: FlaskClient, run_log: RunLog) -> None:
     client.get("/preview")
+    client.get("/plan/preview?request_rate=1&gpu=l4")
     client.get("/preview?model=nothing")
     client.get("/train/preview")
     assert not run_log.read().runs
@@ -95,7 +149,7 @@ def test_the_parts_fill_the_bar_up_to_the_total(raw: dict[str, object], limit: f
 
 
 def test_the_form_weighs_little(client: FlaskClient) -> None:
-    for address in ("/", "/train", "/plan", "/preview"):
+    for address in ("/", "/train", "/plan", "/preview", "/plan/preview"):
         assert len(gzip.compress(client.get(address).data)) < 60_000
 
 

@@ -107,7 +107,7 @@ def test_energy_names_its_grid_and_electricity_is_priced_only_where_asked(client
     run = logged(run_log, {"region": "us-texas", "electricity_usd_per_kwh": "0.1"})
     shown = metrics(soup(client.get(f"/results/{run.run_id}").text))
     grams = formatting.grams(run.results["gco2_per_million_output_tokens"]["value"])
-    assert shown["CO2 of 1M output tokens"].startswith(f"{grams} ")
+    assert shown["CO2 of 1M output"].startswith(f"{grams} ")
     assert shown["Electricity per hour"].startswith("$")
 
 
@@ -139,7 +139,7 @@ def test_the_operations_and_the_bounds_have_tables(client: FlaskClient, run_log:
     assert {"Attention projections", "Experts", "Router", "Output head", "Total"} <= set(rows)
     assert rows["Total"][1::2] == ["100 %", "100 %"]
     bound = run.results["bound"]
-    assert f"bound by {bound['decode']['by']}" in words(page.find(id="bound").find_parent("section"))
+    assert f"bound by {bound['decode']['by']}" in words(page.find(class_="limits"))
     assert table(page, "bound")["Network"][2] == formatting.duration(bound["decode"]["seconds"]["network"])
 
 

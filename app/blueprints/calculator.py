@@ -22,7 +22,14 @@ def starts() -> dict[str, Start]:
     return {one.label: Start(inputs=one.serving, reason=one.reason) for one in workloads().values()}
 
 
-QUESTION = Question(name="calculator", form=EstimateForm, declared=ALL_INPUTS, starts=starts, answer=estimate_run)
+QUESTION = Question(
+    name="calculator",
+    operation="estimate",
+    form=EstimateForm,
+    declared=ALL_INPUTS,
+    starts=starts,
+    answer=estimate_run,
+)
 
 
 @bp.get("/")
@@ -32,7 +39,7 @@ def form() -> str:
 
 @bp.get("/preview")
 def preview() -> str:
-    return QUESTION.previewed(of_serving)
+    return QUESTION.previewed(lambda raw: of_serving(estimate_run(raw, source="web").results))
 
 
 @bp.post("/")

@@ -9,9 +9,14 @@ from flask import Blueprint, Response, abort, render_template, request, send_fro
 
 from app import json_text, openapi
 from app.pages import documents
+from app.planning import PLANNING_INPUTS
 from app.scenarios import ALL_INPUTS
+from app.training_scenarios import ALL_TRAINING_INPUTS
 
 bp = Blueprint("docs", __name__)
+
+#: Operation -> its inputs.
+TASKS = {"estimate": ALL_INPUTS, "train": ALL_TRAINING_INPUTS, "plan": PLANNING_INPUTS}
 
 
 @bp.get("/docs")
@@ -35,11 +40,13 @@ def picture(name: str) -> Response:
 
 @bp.get("/api")
 def api() -> str:
-    """The HTTP API: each operation, and a line of curl that asks what the query string of a form says."""
-    asked = {name: value for name in ALL_INPUTS if (value := request.args.get(name))}
-    return render_template(
-        "docs/api.html", operations=operations(), curl=curl(request.host_url + "api/v1/estimate", asked), asked=asked
-    )
+    """The HTTP API: each operation, and a line of curl that asks what the query string of a form says; `task` is the
+    operation that answers the form."""
+    task = request.args.get("task", "")
+    task = task if task in TASKS else "estimate"
+    asked = {name: value for name in TASKS[task] if (value := request.args.get(name))}
+    line = curl(f"{request.host_url}api/v1/{task}", asked)
+    return render_template("docs/api.html", operations=operations(), curl=line, asked=asked)
 
 
 def curl(address: str, body: dict[str, str]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, abort, current_app, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 
+from app.blueprints.progress import job_page, jobs
 from app.blueprints.question import Question
 from app.blueprints.results import result_page
 from app.calculations.errors import InvalidInput
@@ -15,11 +16,12 @@ from app.history.run_log import Run
 from app.pages import plan_compare, plan_heat
 from app.pages.form_examples import Start
 from app.pages.forms import InputForm, PlanForm
+from app.pages.preview_plan import of_plan
 from app.pages.workloads import workloads
-from app.planning import PLANNING_INPUTS, question
+from app.planning import PLANNING_INPUTS, outline, question
 from app.runs import plan_run
 from app.saving import not_saved
-from app.server.jobs import DONE, FAILED, Busy, Jobs
+from app.server.jobs import DONE, Busy
 
 bp = Blueprint("plan", __name__)
 
@@ -29,14 +31,22 @@ def starts() -> dict[str, Start]:
     return {one.label: Start(inputs=one.planning, reason=one.reason) for one in workloads().values()}
 
 
-#: Combinations of accelerators with models, engines and formats beyond which a search shows how far it is; how often.
-LONG, AGAIN_SECONDS = 200, 1
-QUESTION = Question(name="plan", form=PlanForm, declared=PLANNING_INPUTS, starts=starts, answer=plan_run)
+#: Combinations of accelerators with models, engines and formats beyond which a search shows how far it is.
+LONG = 200
+QUESTION = Question(
+    name="plan", operation="plan", form=PlanForm, declared=PLANNING_INPUTS, starts=starts, answer=plan_run
+)
 
 
 @bp.get("/plan")
 def form() -> str:
     return QUESTION.asked()
+
+
+@bp.get("/plan/preview")
+def preview() -> str:
+    """What can be said while the form is edited, without the search."""
+    return QUESTION.previewed(lambda raw: of_plan(outline(raw), LONG), "plan/_preview.html")
 
 
 @bp.post("/plan")
@@ -81,18 +91,7 @@ def progress(job_id: str) -> Any:
         return result_page(Run.from_dict(job.outcome["run"]), not_saved=job.outcome["not_saved"])
     if job.state == DONE:
         return redirect(url_for("results.result", run_id=job.outcome["run_id"]), HTTPStatus.SEE_OTHER)
-    change = url_for("plan.form", **job.about)
-    page = make_response(render_template("plan/progress.html", job=job, change=change))
-    page.headers["Cache-Control"] = "no-store"
-    if job.state == FAILED:
-        page.status_code = HTTPStatus.INTERNAL_SERVER_ERROR
-    else:
-        page.headers["Refresh"] = str(AGAIN_SECONDS)  # Works without JavaScript.
-    return page
-
-
-def jobs() -> Jobs:
-    return current_app.extensions["jobs"]
+    return job_page("plan/progress.html", job, change=url_for("plan.form", **job.about))
 
 
 @bp.get("/results/<run_id>/plans")

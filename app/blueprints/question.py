@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import render_template, request, url_for
 
@@ -15,7 +15,8 @@ from app.calculations.inputs import Input
 from app.history.run_log import Run
 from app.pages.form_examples import Start, examples
 from app.pages.forms import COMPLETE, InputForm, share_args
-from app.pages.preview import Preview
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class Question:
     """A page that asks: the blueprint and folder of templates that it belongs to, its form, and what answers it."""
 
     name: str
+    #: The operation of the API that answers the same.
+    operation: str
     form: type[InputForm]
     declared: Mapping[str, Input]
     starts: Callable[[], Mapping[str, Start]]
@@ -41,24 +44,20 @@ class Question:
         run = self.run(sent)
         return answered(run) if run else (self.page(sent), HTTPStatus.UNPROCESSABLE_ENTITY)
 
-    def previewed(self, preview: Callable[[Mapping[str, Any]], Preview]) -> str:
-        """What the form in the query string would answer, as a fragment of a page. Nothing is logged."""
+    def previewed(self, preview: Callable[[Mapping[str, str]], object], inside: str = "_preview_estimate.html") -> str:
+        """What `preview` finds for the form in the query string, as a fragment of a page: the template `inside` shows
+        it. Nothing is logged."""
         asked = self.form(request.args)
-        run = self.run(asked)
-        if run is None:
+        found = tried(asked, preview)
+        if found is None:
             return render_template("_preview.html", found=None, mistakes=asked.mistakes())
-        share = url_for(f"{self.name}.form", **share_args(asked.asked(), self.declared))
-        return render_template("_preview.html", share=share, found=preview(run.results))
+        said = share_args(asked.asked(), self.declared)
+        share, line = url_for(f"{self.name}.form", **said), url_for("docs.api", task=self.operation, **said)
+        return render_template("_preview.html", share=share, line=line, found=found, inside=inside)
 
     def run(self, sent: InputForm) -> Run | None:
         """The run of a form, not logged yet, or None with the messages added to the form."""
-        if not sent.validate():
-            return None
-        try:
-            return self.answer(sent.raw(), source="web")
-        except InvalidInput as error:
-            sent.refuse(error)
-            return None
+        return tried(sent, lambda raw: self.answer(raw, source="web"))
 
     def page(self, form: InputForm) -> str:
         return render_template(
@@ -68,3 +67,14 @@ class Question:
             complete=COMPLETE,
             examples=examples(form, self.starts(), self.declared, f"{self.name}.form"),
         )
+
+
+def tried(sent: InputForm, work: Callable[[Mapping[str, str]], Found]) -> Found | None:
+    """What comes of a form's inputs, or None with the messages added to the form."""
+    if not sent.validate():
+        return None
+    try:
+        return work(sent.raw())
+    except InvalidInput as error:
+        sent.refuse(error)
+        return None

@@ -16,7 +16,7 @@ from app.glossary import serving
 from app.glossary.planning import PLANNING_KEYS
 from app.history.run_log import Run, utc_text
 from app.history.run_notes import note_of
-from app.pages import plan, result_csv, result_tabs, train
+from app.pages import memory_bar, plan, result_csv, result_tabs, train
 from app.pages import result as page
 from app.pages.forms import share_args
 from app.planning import PLANNING_INPUTS
@@ -110,6 +110,7 @@ def estimate_page(run: Run, *, not_saved: str, **asides: Any) -> str:
         found=run.results,
         not_saved=not_saved,
         state=page.state(run.results),
+        bar=memory_bar.of_serving(run.results),
         metrics=page.metrics(run.results),
         notes=page.notes(run.inputs, run.results),
         missed=missed,

@@ -27,6 +27,7 @@ EXAMPLES = {
 
 QUESTION = Question(
     name="train",
+    operation="train",
     form=TrainForm,
     declared=ALL_TRAINING_INPUTS,
     starts=lambda: {label: Start(inputs=inputs) for label, inputs in EXAMPLES.items()},
@@ -41,7 +42,7 @@ def form() -> str:
 
 @bp.get("/train/preview")
 def preview() -> str:
-    return QUESTION.previewed(of_training)
+    return QUESTION.previewed(lambda raw: of_training(train_run(raw, source="web").results))
 
 
 @bp.post("/train")

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
-from flask import Blueprint, Response, abort, current_app, render_template, request
+from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, send_file, url_for
 
+from app.blueprints.progress import job_page, jobs
+from app.calculations.watch import Watch
 from app.charts.history import memory_figure, throughput_figure, user_rate_figure
 from app.charts.history_view import view_figure
 from app.history import csv_export, view
@@ -18,9 +22,13 @@ from app.history.query import KINDS, MAX_COMPARED, PER_PAGE, Query
 from app.history.rows import COLUMNS
 from app.history.run_log import SOURCES
 from app.history.table import MAX_EXPORTED, MAX_POINTS, History
+from app.server.jobs import DONE, Busy
 
 bp = Blueprint("visualize", __name__)
 
+NO_FILE = "There is no such file any more: files are kept for an hour, and only the newest. Ask for it again."
+#: Rows beyond which a file shows how far it is while it is written.
+LARGE_FILE = 5000
 #: Offered where nothing has been calculated yet: title, and what the form is filled with.
 EXAMPLES = (
     (
@@ -82,6 +90,7 @@ def visualize() -> tuple[str, int]:
         results=result_lines(runs),
         points=points,
         most_points=MAX_POINTS,
+        large_file=LARGE_FILE,
         views=view,
         view_figure=view_figure(points, query.view) if points else None,
         drifts=drifts(runs) if query.drift else [],
@@ -103,15 +112,62 @@ def table() -> Response:
     with readable():
         matching = history().count(query)
         if matching > MAX_EXPORTED:
-            message = (
-                f"{matching:,} runs match; a file holds up to {MAX_EXPORTED:,}. Narrow the filters, or use "
-                "python -m app history --csv on the server.\n"
-            )
-            return Response(message, HTTPStatus.UNPROCESSABLE_ENTITY, mimetype="text/plain")
+            return Response(f"{too_many(matching)}\n", HTTPStatus.UNPROCESSABLE_ENTITY, mimetype="text/plain")
         rows = history().matching(query, MAX_EXPORTED)
     response = Response(csv_export.lines(rows), mimetype="text/csv")
     response.headers["Content-Disposition"] = "attachment; filename=runs.csv"
     return response
+
+
+def too_many(matching: int) -> str:
+    return (
+        f"{matching:,} runs match; a file holds up to {MAX_EXPORTED:,}. Narrow the filters, or use "
+        "python -m app history --csv on the server."
+    )
+
+
+@bp.post("/visualize/export")
+def export() -> Any:
+    """The same as a file that a thread writes: its page says how far it is."""
+    query, errors = Query.read(request.args.to_dict(flat=False))
+    if errors:
+        abort(HTTPStatus.BAD_REQUEST, " ".join(map(str, errors)))
+    runs, asked = history(), query.args(selected=())
+    with readable():
+        matching = runs.count(query)
+    if matching > MAX_EXPORTED:
+        abort(HTTPStatus.UNPROCESSABLE_ENTITY, too_many(matching))
+
+    def write(path: Path, watch: Watch) -> dict[str, Any]:
+        return {"rows": csv_export.write_file(path, runs, query, MAX_EXPORTED, watch), "bytes": path.stat().st_size}
+
+    try:
+        job_id = jobs().start_file(write, asked)
+    except Busy:
+        abort(
+            HTTPStatus.SERVICE_UNAVAILABLE, "Several long calculations are being made already. Try again in a minute."
+        )
+    except OSError:  # Nothing can be kept, so who asked waits for it.
+        return redirect(url_for("visualize.table", **asked), HTTPStatus.SEE_OTHER)
+    return redirect(url_for("visualize.exported", job_id=job_id), HTTPStatus.SEE_OTHER)
+
+
+@bp.get("/visualize/export/<job_id>")
+def exported(job_id: str) -> Response:
+    """How far a file is; once it is written, where it is."""
+    job = jobs().look(job_id)
+    if job is None or (job.state == DONE and jobs().file(job_id) is None):
+        abort(HTTPStatus.NOT_FOUND, NO_FILE)
+    back = url_for("visualize.visualize", **job.about)
+    return job_page("visualize/export.html", job, back=back)
+
+
+@bp.get("/visualize/export/<job_id>/runs.csv")
+def exported_file(job_id: str) -> Response:
+    path = jobs().file(job_id)
+    if path is None:
+        abort(HTTPStatus.NOT_FOUND, NO_FILE)
+    return send_file(path, mimetype="text/csv", as_attachment=True, download_name="runs.csv")
 
 
 @contextmanager

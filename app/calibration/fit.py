@@ -18,6 +18,7 @@ import numpy as np
 
 from app.accuracy import scoring
 from app.calculations.coefficients import EXPECTED, NAMES, Efficiency
+from app.calculations.watch import Watch, nobody
 from app.calibration.compiled import Compiled
 from app.calibration.model import Table
 from app.catalog import EFFICIENCY_COLUMNS
@@ -146,7 +147,7 @@ class Equations:
         return np.clip(step, -LONGEST, LONGEST)
 
 
-def fit(table: Table, expected: Deviations | None = None, rounds: int = ROUNDS) -> Fitted:
+def fit(table: Table, expected: Deviations | None = None, rounds: int = ROUNDS, watch: Watch = nobody) -> Fitted:
     """The deviations that explain the rows best. The same rows give the same numbers.
 
     They are pulled to those `expected`, such as those of another calibration; to zero where there are none.
@@ -154,7 +155,8 @@ def fit(table: Table, expected: Deviations | None = None, rounds: int = ROUNDS) 
     rows = table.rows
     equations = Equations(rows)
     found = centre = equations.flat(expected or {})
-    for _ in range(rounds):
+    for done in range(rounds):
+        watch(done, rounds)
         coefficients = coefficients_of(rows, as_deviations(equations.names, found))
         left = errors(table, coefficients)
         slope = derivatives(table, coefficients, left)

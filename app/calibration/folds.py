@@ -10,6 +10,7 @@ from zlib import crc32
 import numpy as np
 
 from app.accuracy import scoring
+from app.calculations.watch import Watch, nobody, part_of, passing
 from app.calibration.compiled import Compiled
 from app.calibration.fit import Deviations, Equations, as_deviations, coefficients_of, derivatives, errors
 from app.calibration.model import Table
@@ -59,7 +60,13 @@ class LeftOut:
     errors: Any
 
 
-def left_out(rows: Sequence[Compiled], start: Deviations, grouping: str, expected: Deviations | None = None) -> LeftOut:
+def left_out(
+    rows: Sequence[Compiled],
+    start: Deviations,
+    grouping: str,
+    expected: Deviations | None = None,
+    watch: Watch = nobody,
+) -> LeftOut:
     """The fits and errors of one grouping; `start` is the fit to all, pulled to what is `expected`.
 
     One Gauss-Newton step from the fit to all, with the fold's rows subtracted from its equations: what only they
@@ -74,10 +81,11 @@ def left_out(rows: Sequence[Compiled], start: Deviations, grouping: str, expecte
     coefficients = coefficients_of(rows, start)
     left = errors(table, coefficients)
     slope = derivatives(table, coefficients, left)
-    parts = [equations.sums(left, slope, np.flatnonzero(fold == number)) for number in range(FOLDS)]
+    numbers = passing(range(FOLDS), part_of(watch, 0, 2))
+    parts = [equations.sums(left, slope, np.flatnonzero(fold == number)) for number in numbers]
     matrix, right = (sum(part[position] for part in parts) for position in range(2))
     predicted, fits = np.zeros(len(rows)), []
-    for number, (own_matrix, own_right) in enumerate(parts):
+    for number, (own_matrix, own_right) in enumerate(passing(parts, part_of(watch, 1, 2))):
         without = found + equations.change(matrix - own_matrix, right - own_right, found - centre)
         fits.append(as_deviations(equations.names, without))
         all_rows = errors(table, coefficients_of(rows, fits[-1]))

@@ -22,6 +22,7 @@ from app.calculations import estimate
 from app.calculations.coefficients import Efficiency
 from app.calculations.energy import Activity, PowerModel, joules_per_token, power_watts
 from app.calculations.errors import InvalidInput
+from app.calculations.watch import Watch, nobody, part_of, passing
 from app.calibration.compiled import compiled
 from app.calibration.fit import NOISE, SOFT
 from app.calibration.folds import FOLDS, GROUPINGS, fold_of
@@ -248,11 +249,13 @@ class LeftOut:
                 yield scoring.Judged(row.source, "energy at measured rate", row.measured, row.measured * one / power)
 
 
-def left_out(rows: Sequence[Row], speeds: Sequence[Efficiency], grouping: str, idle: float) -> LeftOut:
+def left_out(
+    rows: Sequence[Row], speeds: Sequence[Efficiency], grouping: str, idle: float, watch: Watch = nobody
+) -> LeftOut:
     """Watts of every row by a fit that its group was left out of; `speeds` are the fits of speed, fold by fold."""
     found: dict[str, tuple[Observed, float]] = {}
     for number, efficiency in zip(range(FOLDS), speeds, strict=True):
-        observed = list(observe(rows, efficiency))
+        observed = list(observe(passing(rows, part_of(watch, number, FOLDS)), efficiency))
         out = [fold_of(GROUPINGS[grouping](row)) == number for row in observed]
         if not any(out):
             continue
@@ -262,7 +265,7 @@ def left_out(rows: Sequence[Row], speeds: Sequence[Efficiency], grouping: str, i
     return LeftOut(rows=tuple(row for row, _ in ordered), watts=tuple(one for _, one in ordered))
 
 
-def on_roofline(observed: Sequence[Observed], rows: Sequence[Row]) -> Any:
+def on_roofline(observed: Sequence[Observed], rows: Iterable[Row]) -> Any:
     """What each row would be at the power limit, tokens as fast as a plain roofline says."""
     kept: dict[str, Any] = {}
     speeds = [compiled({**row, "metric": "output_tokens_per_s"}, kept) for row in rows]

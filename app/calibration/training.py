@@ -24,6 +24,7 @@ from app.calculations.training.speed import kind
 from app.calculations.training.step import Work, step_time
 from app.calculations.training.work import work
 from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED, Spread
+from app.calculations.watch import Watch, nobody, passing
 from app.calibration.ranges import Range, Residual
 from app.measurements.training import SPEEDS, Run, run_of, step_seconds
 
@@ -195,13 +196,13 @@ class Problem:
         """ln(measured / predicted) of the seconds of each run."""
         return self.seconds - self.predicted(self.logarithms(found))
 
-    def left_out(self, grouping: str, start: Any) -> Any:
+    def left_out(self, grouping: str, start: Any, watch: Watch = nobody) -> Any:
         """The same by fits that the run's group was left out of."""
         names = [GROUPINGS[grouping](run) for run in self.runs]
         whole = grouping == "sources"
         of = np.array([name if whole else str(crc32(name.encode()) % FOLDS) for name in names])
         errors = np.zeros(len(self.runs))
-        for fold in sorted(set(of)):
+        for fold in passing(sorted(set(of)), watch):
             errors[of == fold] = self.errors(self.fit(of != fold, start))[of == fold]
         return errors
 

@@ -22,6 +22,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.training.memory import peak_memory
 from app.calculations.training.recipe import Recipe
 from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED
+from app.calculations.watch import Watch, nobody, passing
 from app.calibration.ranges import LEAST_GROUPS, LEAST_ROWS, Range, Residual, fitted, spread_of
 from app.measurements.training_memory import MemoryRun, kind, memory_run
 
@@ -143,13 +144,13 @@ class Problem:
         """ln(measured / predicted)."""
         return self.measured - self.predicted(found)
 
-    def left_out(self, grouping: str, found: Any) -> Any:
+    def left_out(self, grouping: str, found: Any, watch: Watch = nobody) -> Any:
         """The same by fits that the row's group was left out of (two Gauss-Newton steps from the full fit)."""
         names = [peak.group(grouping) for peak in self.peaks]
         whole = grouping == "sources"
         of = np.array([name if whole else str(crc32(name.encode()) % FOLDS) for name in names])
         errors = np.zeros(len(self.peaks))
-        for fold in sorted(set(of)):
+        for fold in passing(sorted(set(of)), watch):
             use, own = of != fold, found.copy()
             for _ in range(3):
                 base = self.predicted(own)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from app import catalog, json_text
 from app.accuracy import scoring, validation
 from app.calculations.coefficients import Efficiency
 from app.calculations.errors import InvalidInput
+from app.calculations.watch import part_of, passing
 from app.calibration import beside as not_fitted
 from app.calibration import fit, folds, left_out, ranges, training, training_accuracy, training_memory
 from app.calibration import own as own_calibration
@@ -23,17 +23,13 @@ from app.calibration import power as watts
 from app.calibration.compiled import CHUNK, Compiled, compile_in_parallel
 from app.calibration.model import Table
 from app.command_line import report
+from app.command_line.progress import progress, watched
 from app.own import manage
 
 #: Classes of metrics that the coefficients of speed are fitted to.
 SPEEDS = ("throughput", "tpot", "ttft", "e2e")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
-
-
-def progress(label: str, rows: int) -> Any:
-    """A bar on a terminal's error stream; elsewhere nothing is shown."""
-    return click.progressbar(length=rows, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
 
 
 def show(lines: Iterable[str]) -> None:
@@ -122,7 +118,8 @@ def calibrate(
         parts = {"output": output, "efficiency": efficiency, "power": power, "measured": measured, "accuracy": accuracy}
         calibrate_own(compiled, save_as, files, replace, parts, as_json)
         return
-    fitted = fit.fit(Table(compiled)) if compiled else fit.Fitted(deviations={}, rows={})
+    with watched("Fitting speed") as watch:
+        fitted = fit.fit(Table(compiled), watch=watch) if compiled else fit.Fitted(deviations={}, rows={})
     if efficiency is not None:
         with writable("efficiency", efficiency):
             fit.write(efficiency, fitted)
@@ -130,29 +127,35 @@ def calibrate(
             catalog.efficiency.cache_clear()
     idle = catalog.hardware().power.idle
     powered = [row for row in rows if scoring.metric_class(row) in watts.CLASSES]
-    coefficients = watts.fit(watts.observe(powered, speed_of(compiled, fitted.deviations)), idle)
+    with watched("Fitting power") as watch:
+        observed = watts.observe(passing(powered, watch), speed_of(compiled, fitted.deviations))
+        coefficients = watts.fit(observed, idle)
     if power is not None:
         with writable("power", power):
             watts.write(power, coefficients)
         if power.resolve() == catalog.POWER.resolve():
             catalog.hardware.cache_clear()
     speeds, powers = {}, {}
-    for name in dict.fromkeys([*left_out.LEFT_OUT_AT.values(), *left_out_of]):
-        speeds[name] = folds.left_out(compiled, fitted.deviations, name)
-        fits = [speed_of(compiled, deviations) for deviations in speeds[name].fits]
-        powers[name] = watts.left_out(powered, fits, name, idle)
+    names = list(dict.fromkeys([*left_out.LEFT_OUT_AT.values(), *left_out_of]))
+    with watched("Leaving out") as watch:
+        for number, name in enumerate(names):
+            halves = [part_of(watch, 2 * number + half, 2 * len(names)) for half in range(2)]
+            speeds[name] = folds.left_out(compiled, fitted.deviations, name, watch=halves[0])
+            fits = [speed_of(compiled, deviations) for deviations in speeds[name].fits]
+            powers[name] = watts.left_out(powered, fits, name, idle, halves[1])
     speed = {nearness: speeds[name].errors for nearness, name in left_out.LEFT_OUT_AT.items()}
     drawn = {nearness: powers[name].errors for nearness, name in left_out.LEFT_OUT_AT.items()}
-    observed = powers["pairs"].rows
-    lines = ranges.ranges(left_out.residuals(compiled, speed) + left_out.residuals(observed, drawn))
+    powered_rows = powers["pairs"].rows
+    lines = ranges.ranges(left_out.residuals(compiled, speed) + left_out.residuals(powered_rows, drawn))
     if output is not None:
         with writable("output", output):
             ranges.write(output, lines)
     if accuracy is not None:
-        plain = watts.on_roofline(observed, powered)
+        with watched("Predicting power") as watch:
+            plain = watts.on_roofline(powered_rows, passing(powered, watch))
         found = speed_lines(rows, compiled, speed, [Efficiency(deviations=one) for one in speeds["pairs"].fits])
         with writable("accuracy", accuracy):
-            left_out.write(accuracy, [*found, *left_out.lines(observed, drawn, plain)])
+            left_out.write(accuracy, [*found, *left_out.lines(powered_rows, drawn, plain)])
     if measured is not None:
         with writable("measured", measured):
             left_out.write_measured(measured, compiled)
@@ -183,7 +186,8 @@ def calibrate_own(
             )
     if not compiled:
         raise InvalidInput("file", "None of the rows can be predicted, so they teach nothing.", "see validate")
-    found = own_calibration.calibrate(compiled, catalog.efficiency())
+    with watched("Fitting") as watch:
+        found = own_calibration.calibrate(compiled, catalog.efficiency(), watch)
     source = f"{len(compiled)} measurements of " + ", ".join(path.name for path in files)
     saved = manage.on_disk(lambda: manage.save_calibration(name, source, found.document(), replace=replace))
     figures = list(found.figures())
@@ -207,7 +211,8 @@ def speed_lines(
         return []
     fitted = {row.identifier for row in compiled}
     beside = [row for row in rows if scoring.metric_class(row) in SPEEDS and row["id"] not in fitted]
-    others = list(not_fitted.predicted(beside, fits))
+    with watched("Predicting the others") as watch:
+        others = list(not_fitted.predicted(passing(beside, watch), fits))
     of_others = not_fitted.errors(others)
     errors = {nearness: np.concatenate([found, of_others]) for nearness, found in speed.items()}
     plain = np.concatenate([Table(compiled).on_roofline(), np.full(len(others), np.nan)])
@@ -249,10 +254,11 @@ def calibrate_training(
 
     Returns the lines of /accuracy.
     """
-    runs = training.compile_rows(rows)
+    with watched("Reading") as watch:
+        runs = training.compile_rows(passing(rows, watch))
     problem = training.Problem(runs)
     found = problem.fit()
-    errors = {name: problem.left_out(name, found) for name in {"pairs", "sources", *left_out_of}}
+    errors = without_groups(problem, found, left_out_of)
     lines = training.speed_ranges(runs, errors["pairs"], errors["sources"])
     if efficiency is not None:
         with writable("efficiency", efficiency):
@@ -278,12 +284,13 @@ def calibrate_training_memory(
     as_json: bool,
 ) -> list[training_accuracy.Line]:
     """Coefficients and ranges of the memory of training. Returns the lines of /accuracy."""
-    peaks = training_memory.compile_rows(rows)
+    with watched("Reading memory") as watch:
+        peaks = training_memory.compile_rows(passing(rows, watch))
     if not peaks:
         return []
     problem = training_memory.Problem(peaks)
     found, slope = problem.fit()
-    errors = {name: problem.left_out(name, found) for name in {"pairs", "sources", *left_out_of}}
+    errors = without_groups(problem, found, left_out_of)
     lines = training_memory.memory_ranges(peaks, errors["pairs"], errors["sources"])
     if coefficients is not None:
         with writable("memory", coefficients):
@@ -298,6 +305,17 @@ def calibrate_training_memory(
         show(report.left_out(name, training_memory.judged(peaks, errors[name])))
     show(report.ranges(lines))
     return compared
+
+
+def without_groups(
+    problem: training.Problem | training_memory.Problem, found: Any, left_out_of: tuple[str, ...]
+) -> dict[str, Any]:
+    """Errors of training by what was left out of the fit."""
+    names = sorted({"pairs", "sources", *left_out_of})
+    with watched("Leaving out") as watch:
+        return {
+            name: problem.left_out(name, found, part_of(watch, number, len(names))) for number, name in enumerate(names)
+        }
 
 
 def compiled_rows(rows: list[dict[str, str]]) -> list[Compiled]:

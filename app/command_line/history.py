@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
+from typing import TYPE_CHECKING
 
 import click
 
 from app import catalog, json_text
 from app.calculations.errors import InvalidInput
+from app.calculations.watch import Watch
 from app.command_line import report
 from app.command_line.accuracy import json_option, show
+from app.command_line.progress import watched
 from app.config import setting
 from app.history import log_care
 from app.history.run_log import Run, RunLog
 
+if TYPE_CHECKING:
+    from app.history.rows import Row
+
 #: Runs listed where no number is given.
 LISTED = 20
+#: More are read by way of the index, which tells how far it is; so many at once.
+MANY, READ_AT_ONCE = 1000, 100
 
 
 @click.command()
@@ -41,7 +50,7 @@ def history(limit: int | None, as_csv: bool, verify: bool, compact: bool, as_jso
     with readable(log):
         if verify or compact:
             tell(log_care.compact(log) if compact else log_care.verify(log), compact, as_json)
-        elif as_csv or any(filters.values()):
+        elif as_csv or any(filters.values()) or (limit or 0) > MANY:
             searched(log, limit, filters, as_csv, as_json)
         else:
             listed(log.read(limit or LISTED).runs, as_json, "No runs yet.")
@@ -55,8 +64,7 @@ def listed(runs: list[Run], as_json: bool, none: str = "No run matches.") -> Non
 
 
 def searched(log: RunLog, limit: int | None, filters: dict[str, str | None], as_csv: bool, as_json: bool) -> None:
-    """What the index finds. It is loaded here, since the plain list does without."""
-    from app.history import csv_export
+    """What the index finds. It is loaded here, since a short list does without."""
     from app.history.index import Index, IndexUnavailable
     from app.history.query import Filters, Query
     from app.history.table import History
@@ -74,18 +82,40 @@ def searched(log: RunLog, limit: int | None, filters: dict[str, str | None], as_
     index = Index(log, setting("DATA_DIR"), setting("DATABASE_URL"))
     found = History(log, index)
     try:
-        found.catch_up()
+        with watched("Reading the log") as watch:
+            found.catch_up(watch)
         if as_csv:
-            rows = found.matching(query, limit or 1 << 31)
-            for text in csv_export.lines(rows):
-                click.echo(text, nl=False)
+            with watched("Writing", beside_output=True) as watch:
+                found.export(query, limit or 1 << 31, printed_once(watch))
         else:
-            rows = found.matching(query, limit or LISTED)
-            listed(found.runs([row.run_id for row in rows]), as_json)
+            ids = [row.run_id for row in found.matching(query, limit or LISTED)]
+            runs: list[Run] = []
+            with watched("Reading the runs") as watch:
+                for start in range(0, len(ids), READ_AT_ONCE):
+                    watch(start, len(ids))
+                    runs += found.runs(ids[start : start + READ_AT_ONCE])
+            listed(runs, as_json)
     except IndexUnavailable as error:
         raise InvalidInput("DATA_DIR", f"The index of the history cannot be used: {error}.") from None
     finally:
         index.close()
+
+
+def printed_once(watch: Watch) -> Callable[[Iterator[Row], int], None]:
+    """Prints rows as CSV. An index that breaks meanwhile ends it: what was printed cannot be taken back."""
+    from app.history import csv_export
+    from app.history.index import IndexUnavailable
+
+    begun = False
+
+    def printed(rows: Iterator[Row], of: int) -> None:
+        nonlocal begun
+        if begun:
+            raise IndexUnavailable("it broke while it was read; it is made anew now, so ask again")
+        begun = True
+        csv_export.write(sys.stdout, rows, of, watch)
+
+    return printed
 
 
 def known(name: str | None, proper: Callable[[str], str]) -> str:

@@ -19,11 +19,12 @@ from app.calculations.planning.inputs import GROUPS as PLANNING_GROUPS
 from app.calculations.scenario import CUSTOM, GROUPS
 from app.calculations.training.inputs import GROUPS as TRAINING_GROUPS
 from app.command_line import report, report_planning, report_training
-from app.command_line.accuracy import calibrate, json_option, progress, show, validate
+from app.command_line.accuracy import calibrate, json_option, show, validate
 from app.command_line.accuracy_doc import accuracy
 from app.command_line.history import history
 from app.command_line.options import declared_options, grouped, option_name
 from app.command_line.password import password
+from app.command_line.progress import watched
 from app.config import InvalidSetting, beside, home, settings
 from app.deploy import containers, launch_serving, launch_training
 from app.desktop import start
@@ -39,7 +40,6 @@ from app.training_scenarios import ALL_TRAINING_INPUTS, model_of
 from app.version import APP_VERSION
 
 BAD_INPUT = 2
-PERCENT = 100
 
 Answer = TypeVar("Answer")
 
@@ -180,12 +180,8 @@ def plan(launch: str | None, as_json: bool, **options: str | tuple[str, ...] | N
     The load is --request-rate or --concurrency. --gpu may be given several times; without it all are weighed.
     """
     raw = {name: ",".join(text) if isinstance(text, tuple) else text for name, text in options.items()}
-    with progress("Weighing", PERCENT) as bar:
-        run = plan_run(
-            {name: text for name, text in raw.items() if text},
-            source="cli",
-            watch=lambda done, of: bar.update(PERCENT * done // of - bar.pos),
-        )
+    with watched("Weighing") as watch:
+        run = plan_run({name: text for name, text in raw.items() if text}, source="cli", watch=watch)
     not_saved = save(run)
     plans = run.results["plans"]
     snippet, refused = None, None

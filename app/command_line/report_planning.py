@@ -48,7 +48,7 @@ def searched(found: Mapping[str, Any]) -> str:
 
 def exclusions(rows: Sequence[Mapping[str, Any]], goal: Callable[[str], str] = str) -> Iterator[str]:
     """What rules replicas out. `goal` is what a goal is called."""
-    for one in rows:
+    for one in (row for row in rows if row["replicas"]):
         yield f"{one['replicas']:,} of {one['of']:,}: {one['reason']} ({goal(one['goal'])})."
 
 

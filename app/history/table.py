@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from app.calculations.watch import Watch, nobody
 from app.history.index import (
     NUMBERS,
     Index,
@@ -171,9 +172,19 @@ class History:
         words = filters.q.lower().split()
         return Search(db, query, tagged=tagged, noted=self._notes.saying(words) if words else [])
 
+    def export(self, query: Query, most: int, keep: Callable[[Iterator[Row], int], Answer]) -> Answer:
+        """What `keep` makes of the first `most` rows that the query asks for, in its order, and of how many they are.
+        It is called anew where the index turns out to be broken."""
+
+        def kept(db: sa.Connection) -> Answer:
+            ids = self._search(db, query).ids(0, most)
+            return keep(rows_of(db, ids), len(ids))
+
+        return self._read(kept)
+
     def matching(self, query: Query, most: int) -> list[Row]:
         """The first `most` rows that the query asks for, in its order."""
-        return self._read(lambda db: list(rows_of(db, self._search(db, query).ids(0, most))))
+        return self.export(query, most, lambda rows, _: list(rows))
 
     def count(self, query: Query) -> int:
         """How many runs the query asks for."""
@@ -223,9 +234,18 @@ class History:
             self._share_again = time.monotonic() + AWAY_SECONDS
             logger.warning("Other servers do not see the newest runs yet: %s", reason(error))
 
-    def catch_up(self) -> None:
-        """Read the log to its end, however long that takes."""
-        self._guarded(lambda: self._index.catch_up())
+    def catch_up(self, watch: Watch = nobody) -> None:
+        """Read the log to its end, however long that takes; `watch` is told how many bytes of how many are read."""
+
+        def to_its_end() -> None:
+            most = left = self._index.catch_up(0.0)
+            while left:
+                most = max(most, left)
+                watch(most - left, most)
+                left = self._index.catch_up(0.0)
+            self._index.catch_up()
+
+        self._guarded(to_its_end)
 
     def _read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
         """What `work` finds in an index that has caught up, as far as a page can wait for that."""

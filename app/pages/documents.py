@@ -18,6 +18,8 @@ from mdit_py_plugins.anchors import anchors_plugin
 from app.config import beside
 from app.measurements.published import MEASUREMENTS
 
+#: The document that explains the numbers of a result.
+FORMULAS = "metrics_calculation"
 #: Documents in the order of the list; any other of the folder follows by name.
 ORDER = (
     "metrics_calculation",
@@ -69,6 +71,22 @@ def documents() -> dict[str, Document]:
     found |= {name: path for name, (_, path) in ELSEWHERE.items()}
     names = [name for name in ORDER if name in found] + [name for name in found if name not in ORDER]
     return {name: rendered(name, found[name].read_text(encoding="utf-8")) for name in names}
+
+
+@cache
+def anchors(name: str) -> dict[str, str]:
+    """Heading -> its anchor in one document, which is parsed for this and not rendered."""
+    tokens = parser_of().parse(COMMENT.sub("", (folder() / f"{name}.md").read_text(encoding="utf-8")))
+    return {
+        plain(tokens[place + 1].content): str(token.attrs["id"])
+        for place, token in enumerate(tokens)
+        if token.type == "heading_open" and "id" in token.attrs
+    }
+
+
+def explanation(heading: str) -> str:
+    """The address of the formulas under a heading of metrics_calculation. KeyError where there is no such heading."""
+    return f"/docs/{FORMULAS}#{anchors(FORMULAS)[heading]}"
 
 
 def rendered(name: str, text: str) -> Document:

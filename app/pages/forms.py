@@ -23,6 +23,8 @@ from app.training_scenarios import ALL_TRAINING_INPUTS, AUTO, optimizer_of, reci
 #: Sent by the page's own form. With it, a box that is not there is a box that was not ticked.
 COMPLETE = "complete"
 
+#: Characters of what was typed that the line of a folded part shows.
+IN_LINE = 40
 #: Groups that count only where the input named here is "custom".
 CUSTOM_GROUPS = {"custom_model": "model", "custom_gpu": "gpu"}
 
@@ -259,7 +261,9 @@ def _in_line(field: InputField) -> str:
     label = label if label[:2].isupper() else label[0].lower() + label[1:]
     if isinstance(field, ChoiceField) and field.declared.catalogue:
         return next((names[field.text] for names in field.options.values() if field.text in names), field.text)
-    value = f"{field.data:,}" if isinstance(field.data, int) and field.data >= 10_000 else field.text.strip()[:40]
+    typed = field.text.strip()
+    typed = typed if len(typed) <= IN_LINE else f"{typed[: IN_LINE - 1]}…"
+    value = f"{field.data:,}" if isinstance(field.data, int) and field.data >= 10_000 else typed
     return f"{label} {value or 'automatic'}"
 
 

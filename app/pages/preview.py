@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.charts.estimate import MEMORY_PARTS
-from app.charts.training import memory_terms
 from app.command_line.report_training import layout_text, remedies
-from app.pages import result, train
+from app.pages import memory_bar, result, train
+from app.pages.memory_bar import Bar
 from app.pages.result import Metric
 
 #: The verdict in a word, by `result_page.state`.
@@ -30,45 +29,6 @@ TRAINING = (
     ("Speed", "Step"), ("Speed", "Tokens in total"), ("Utilization", "MFU"), ("Memory", "Peak, as nvidia-smi"),
     ("Run", "Time"), ("Run", "Cost"), ("Run", "Energy"), ("Run", "Carbon"),
 )  # fmt: skip
-PER_MILLE = 1000.0
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A part of the bar: where it begins and how wide it is, per mille of the bar."""
-
-    name: str
-    shade: str
-    size_bytes: float
-    start: float
-    width: float
-
-
-@dataclass(frozen=True)
-class Bar:
-    """The memory of the fullest GPU; `limit` is where the capacity ends, per mille of the bar."""
-
-    segments: list[Segment]
-    limit: float
-    capacity_bytes: float
-
-
-def memory_bar(memory: Mapping[str, float], named: Sequence[tuple[str, str, str]], device_bytes: float) -> Bar:
-    """The parts (key, name, shade) that the GPU holds, what is free, and the capacity; the bar ends at the memory or at
-    the total."""
-    capacity = memory["capacity"]
-    whole = max(memory["total"], device_bytes, capacity) or 1
-    parts = [(name, shade, memory[key]) for key, name, shade in named]
-    parts.append(("Free", "free", max(0, capacity - memory["total"])))
-    return Bar(list(_laid_out(parts, whole)), round(PER_MILLE * capacity / whole, 1) - 1.5, capacity)
-
-
-def _laid_out(parts: list[tuple[str, str, float]], whole: float) -> Iterator[Segment]:
-    start = 0.0
-    for name, shade, size in parts:
-        if size:
-            yield Segment(name, shade, size, round(PER_MILLE * start / whole, 1), round(PER_MILLE * size / whole, 1))
-        start += size
 
 
 @dataclass(frozen=True)
@@ -89,11 +49,11 @@ class Preview:
 
 
 def of_serving(results: Mapping[str, Any]) -> Preview:
-    memory, by_key = results["memory_bytes_per_gpu"], result.metrics_by_key(results)
+    by_key = result.metrics_by_key(results)
     return Preview(
         state=result.state(results),
         verdict=results["verdict"],
-        bar=memory_bar(memory, MEMORY_PARTS, memory["device"]),
+        bar=memory_bar.of_serving(results),
         metrics=[replace(by_key[heading, key], label=label) for label, heading, key in SERVING],
         layout=results["layout"]["strategy"],
         reason=results["layout"]["reason"],
@@ -102,12 +62,11 @@ def of_serving(results: Mapping[str, Any]) -> Preview:
 
 
 def of_training(results: Mapping[str, Any]) -> Preview:
-    memory = results["memory_bytes_per_gpu"]
     by_label = {(heading, one.label): one for heading, ones in train.metrics(results).items() for one in ones}
     return Preview(
         state=train.state(results),
         verdict=results["verdict"],
-        bar=memory_bar(memory, memory_terms(memory), results["gpu"]["memory_bytes"]),
+        bar=memory_bar.of_training(results),
         metrics=[by_label[one] for one in TRAINING],
         layout=layout_text(results["layout"]),
         reason=f"{len(results['layouts'])} layouts were compared.",

@@ -89,14 +89,15 @@ METRICS: Mapping[str, tuple[tuple[str, str, Callable[[float | None], str]], ...]
         ("Power of the site", "power_w_total", formatting.watts),
         ("Per request", "energy_wh_per_request", formatting.watt_hours),
         ("Per 1M output tokens", "kwh_per_million_output_tokens", formatting.kilowatt_hours),
-        ("CO2 of 1M output tokens", "gco2_per_million_output_tokens", formatting.grams),
+        ("CO2 of 1M output", "gco2_per_million_output_tokens", formatting.grams),
         ("Electricity per hour", "electricity_usd_per_hour", formatting.usd),
         ("Electricity per 1M output", "electricity_usd_per_million_output_tokens", formatting.usd),
     ),
 }
 
-#: Left out where they are not known: only those who pay for electricity, or say how requests arrive, ask.
+#: Left out where they are not known: only those who pay for electricity, say how requests arrive, or set goals, ask.
 WHERE_KNOWN = {
+    "goodput_requests_per_s",
     *("electricity_usd_per_hour", "electricity_usd_per_million_output_tokens"),
     *(key for _, key, _ in METRICS["Percentiles"]),
 }

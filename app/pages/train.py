@@ -17,7 +17,7 @@ from app.charts.layout import Figure
 from app.command_line.report_training import layout_text
 from app.deploy import launch_training
 from app.glossary.training import TRAINING_KEYS
-from app.pages import result
+from app.pages import memory_bar, result
 from app.pages.result import MemoryRow, Metric, metric
 from app.training_scenarios import ALL_TRAINING_INPUTS, chosen_inputs
 from app.training_work import Point, Work, scaling, work_of
@@ -98,6 +98,7 @@ def parts(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, An
     found: dict[str, Any] = {
         "found": results,
         "state": state(results),
+        "bar": memory_bar.of_training(results),
         "metrics": metrics(results),
         "notes": notes(results),
         "memory_rows": memory_rows(results),

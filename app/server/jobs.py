@@ -1,7 +1,7 @@
 """Work that takes longer than a page should wait: a thread does it, and any process of the machine says how far it is.
 
 One file of JSON per job under DATA_DIR/jobs, which the thread writes whole, under another name first. A job that runs
-and has not been written for LOST_SECONDS has lost its process.
+and has not been written for LOST_SECONDS has lost its process. A job may make a file, which lies beside.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ ID = re.compile(r"[0-9a-f]{16}")
 MOST_RUNNING = 4
 #: A job tells how far it is at most so often, and counts as lost after so long without a word.
 TELL_SECONDS, LOST_SECONDS = 0.2, 60.0
-#: What nobody fetched is kept so long.
-KEEP_SECONDS = 3600.0
+#: What came of a job is kept so long; of the files that jobs made, only so many of the newest.
+KEEP_SECONDS, MOST_FILES = 3600.0, 4
 LOST = "The process that worked on it has ended."
+#: The ending of the files that jobs make.
+MADE = ".made"
 UNFORESEEN = "An unforeseen error ended it; the server's log has more."
 
 
@@ -67,6 +70,19 @@ class Jobs:
 
     def start(self, work: Callable[[Watch], Mapping[str, Any]], about: Mapping[str, Any]) -> str:
         """Begin a job that ends with what `work` returns; its id. Raises Busy, or OSError where nothing can be kept."""
+        return self._begin(lambda job: work, about)
+
+    def start_file(self, write: Callable[[Path, Watch], Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+        """The same for one that writes a file, which `file` finds once it is done."""
+        return self._begin(lambda job: partial(write, self._path(job.id, MADE)), about)
+
+    def file(self, job_id: str) -> Path | None:
+        """The file that a job made; None where it is not done, made none, or the file is no longer kept."""
+        job = self.look(job_id)
+        path = self._path(job.id, MADE) if job is not None and job.state == DONE else None
+        return path if path is not None and path.is_file() else None
+
+    def _begin(self, work_of: Callable[[Job], Callable[[Watch], Mapping[str, Any]]], about: Mapping[str, Any]) -> str:
         self._directory.mkdir(parents=True, exist_ok=True)
         with self._alone():
             if self._tidied() >= MOST_RUNNING:
@@ -74,7 +90,8 @@ class Jobs:
             job = Job(id=secrets.token_hex(8), beat=self._clock(), about=dict(about))
             self._write(job)
         context = contextvars.copy_context()  # Who asks decides whose saved models and prices there are.
-        threading.Thread(target=context.run, args=(self._run, job, work), daemon=True, name=f"job {job.id}").start()
+        arguments = (self._run, job, work_of(job))
+        threading.Thread(target=context.run, args=arguments, daemon=True, name=f"job {job.id}").start()
         return job.id
 
     def look(self, job_id: str) -> Job | None:
@@ -109,15 +126,21 @@ class Jobs:
             self._write(replace(ended, beat=self._clock()))
 
     def _tidied(self) -> int:
-        """Delete what is older than KEEP_SECONDS; how many of the others run."""
-        running = 0
+        """Delete what is older than KEEP_SECONDS, and all files but the newest; how many of the other jobs run."""
+        jobs: dict[str, Job] = {}
         for path in self._directory.glob("*.json"):
             job = self.look(path.stem)
             if job is None or self._clock() - job.beat > KEEP_SECONDS:
                 path.unlink(missing_ok=True)
             else:
-                running += job.state == RUNNING
-        return running
+                jobs[job.id] = job
+        running = {job.id for job in jobs.values() if job.state == RUNNING}
+        made = sorted((job.beat, job.id) for job in jobs.values() if job.state == DONE)[::-1]
+        newest = [job_id for _, job_id in made if self._path(job_id, MADE).exists()][: MOST_FILES - 1]
+        for path in self._directory.glob(f"*{MADE}"):
+            if path.stem not in {*running, *newest}:
+                path.unlink(missing_ok=True)
+        return len(running)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -125,8 +148,8 @@ class Jobs:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _path(self, job_id: str) -> Path:
-        return self._directory / f"{job_id}.json"
+    def _path(self, job_id: str, ending: str = ".json") -> Path:
+        return self._directory / f"{job_id}{ending}"
 
     def _write(self, job: Job) -> None:
         temporary = self._directory / f".{job.id}.tmp"

@@ -15,7 +15,8 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 #: Pages that calculate, as a form that is sent does: they count for RATE_LIMIT.
 CALCULATING = {"sensitivity.of_form", "sensitivity.of_run"}
 #: Pages that calculate a little while somebody types or looks around: counted by themselves, so many times RATE_LIMIT.
-LOOKING, LOOKING_FACTOR = {"calculator.preview", "results.result"}, 10
+LOOKING = {"calculator.preview", "train.preview", "plan.preview", "results.result"}
+LOOKING_FACTOR = 10
 
 HEADERS = {
     "Content-Security-Policy": "; ".join(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, Route, expect
 
@@ -41,6 +43,36 @@ def test_goals_that_nothing_meets_show_the_nearest(open_page: Open) -> None:
     page = planned(open_page(NEVER))
     expect(page.locator(".verdict")).to_contain_text("No plan meets all goals")
     expect(page.get_by_role("heading", name="Nearest to the goals")).to_be_visible()
+
+
+def test_the_preview_follows_load_and_choice_while_they_are_edited(open_page: Open) -> None:
+    page = open_page("/plan")
+    verdict = page.locator(".preview .verdict")
+    expect(verdict).to_contain_text("No load yet")
+    assert violations(page) == []
+    page.get_by_role("button", name="Chat").click()
+    expect(verdict).to_contain_text("Possible")
+    expect(page.locator(".preview-metrics")).to_contain_text("Output a month")
+    page.get_by_label("Request rate, slider").press("ArrowRight")
+    expect(page.locator(".preview-metrics")).to_contain_text("32.0 req/s")
+    page.get_by_text("What may be bought").click()
+    page.get_by_label("Accelerators", exact=True).fill("l4, h100-sxm")
+    expect(page.locator(".preview-table")).to_contain_text("L4 24GB")
+    expect(page).to_have_url(re.compile("gpu=l4"))
+    page.get_by_label("Concurrency", exact=True).fill("8")
+    expect(page.locator("#error-request_rate")).to_contain_text("both given")
+    page.set_viewport_size({"width": 390, "height": 900})
+    expect(page.locator("[data-preview-word]")).to_have_text("No answer")
+    page.locator("[data-preview-word]").click()
+    expect(page.get_by_role("heading", name="Preview")).to_be_in_viewport()
+    assert violations(page) == []
+
+
+def test_without_scripts_a_plan_is_made_and_no_empty_preview_is_shown(open_page: Open) -> None:
+    page = open_page("/plan?gpu=l4,h100-sxm", javascript=False)
+    expect(page.locator(".preview")).to_be_hidden()
+    page.get_by_role("link", name="Chat").click()
+    expect(planned(page).locator(".verdict")).to_contain_text("an hour")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -133,6 +134,27 @@ def test_a_run_is_had_as_csv(open_page: Open) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV", exact=True).first.click()
     assert download.value.suggested_filename.endswith(".csv")
+
+
+def test_every_chart_is_saved_as_a_picture_by_keyboard_in_the_dark_too(open_page: Open) -> None:
+    page = drawn(calculate(open_page(theme="dark")))
+    buttons = page.get_by_role("button", name="PNG of the chart")
+    assert buttons.count() == page.locator("figure.chart").count() > 2
+    buttons.first.focus()
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename.endswith("-memory.png")
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+    tab(page, "Cost")
+    expect(page.get_by_role("button", name="PNG of the chart")).to_have_count(2)
+
+
+def test_the_first_screen_says_what_fills_the_memory_and_what_limits_the_speed(open_page: Open) -> None:
+    page = drawn(calculate(open_page()))
+    for shown in ("header .memory-bar", "header .limits"):
+        expect(page.locator(shown)).to_be_in_viewport()
+    page.locator(".metrics").get_by_role("link", name="Formulas under Memory per GPU").click()
+    expect(page.get_by_role("heading", name="Memory per GPU")).to_be_in_viewport()
 
 
 def test_paper_is_light_and_has_no_buttons(open_page: Open) -> None:

@@ -4,13 +4,18 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import make_server
 
+from app.blueprints import progress, visualize
+from app.calculations.watch import Watch
 from app.factory import create_app
+from app.history import csv_export
+from app.history.rows import Row
 from app.history.run_log import Run, RunLog, new_run
 from app.runs import estimate_run
 
@@ -135,6 +140,35 @@ def test_without_javascript_everything_but_the_charts_works(browser: Browser, ad
     page.get_by_role("button", name="Compare ticked").click()
     assert page.locator(".compared thead th").count() == 2
     context.close()
+
+
+def test_a_large_file_shows_how_far_it_is_and_then_its_link(
+    page: Page, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, write = threading.Event(), csv_export.write
+
+    def slowly(file: TextIO, rows: Iterator[Row], of: int, watch: Watch) -> None:
+        while not let_go.wait(0.02):
+            watch(10, of)
+        write(file, rows, of, watch)
+
+    monkeypatch.setattr(visualize, "LARGE_FILE", 10)
+    monkeypatch.setattr(csv_export, "write", slowly)
+    page.goto(address)
+    page.get_by_role("button", name=f"CSV of all {COUNT}").click()
+    expect(page.get_by_role("status")).to_contain_text(f"10 of {COUNT} runs are written")
+    monkeypatch.setattr(progress, "AGAIN_SECONDS", 60)  # Who looks at it closely shall not have it taken away.
+    page.reload()
+    assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+    monkeypatch.undo()
+    page.get_by_role("link", name="Look again").click()
+    let_go.set()
+    download = page.get_by_role("button", name="Download runs.csv")
+    download.wait_for()
+    assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+    with page.expect_download() as started:
+        download.click()
+    assert len(Path(started.value.path()).read_text().splitlines()) == COUNT + 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -39,6 +39,7 @@ class PlanningInputs:
         minimum=1,
         maximum=100_000_000,
         unit="tokens",
+        slider=(64, 131_072, 2),
         help="Mean length of a prompt.",
     )
     output_tokens: Any = declared(
@@ -49,15 +50,8 @@ class PlanningInputs:
         minimum=1,
         maximum=100_000_000,
         unit="tokens",
+        slider=(16, 16_384, 2),
         help="Mean number of generated tokens.",
-    )
-    request_mix: Any = declared(
-        group="workload",
-        kind="text",
-        label="Mix of requests",
-        placeholder="requests are alike",
-        help="In place of prompt and output: classes of requests as share% prompt/output, separated by commas, as in "
-        "70% 1024/256, 30% 8192/512. The goals then hold for every class.",
     )
     request_rate: Any = declared(
         group="workload",
@@ -67,6 +61,7 @@ class PlanningInputs:
         maximum=1e9,
         unit="requests/s",
         placeholder="or users",
+        slider=(1, 1024, 2),
         help="Mean arrivals per second; either this or the concurrency.",
     )
     concurrency: Any = declared(
@@ -98,6 +93,14 @@ class PlanningInputs:
         maximum=100,
         unit="share",
         help="Growth of the load to plan for: 0.5 is half as much again.",
+    )
+    request_mix: Any = declared(
+        group="workload",
+        kind="text",
+        label="Mix of requests",
+        placeholder="requests are alike",
+        help="In place of prompt and output: classes of requests as share% prompt/output, separated by commas, as in "
+        "70% 1024/256, 30% 8192/512. The goals then hold for every class.",
     )
     max_ttft_ms: Any = declared(
         group="goals",

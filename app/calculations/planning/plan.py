@@ -133,10 +133,12 @@ class Search:
     relaxed: Mapping[str, Plan] = field(default_factory=dict)
 
 
-def replicas_of(scenario: ServingScenario, gpus: Sequence[Gpu], most_gpus: int) -> Iterator[ServingScenario]:
+def replicas_of(
+    scenario: ServingScenario, gpus: Sequence[Gpu], most_gpus: int, least_gpus: int = 1
+) -> Iterator[ServingScenario]:
     """Scenarios of one replica each: every accelerator cut over 1, 2, 4 ... GPUs, within its fast domain."""
     for gpu in gpus:
-        size = 1
+        size = least_gpus
         while size <= most_gpus:
             for layout in layouts(scenario, gpu, size):
                 yield replace(

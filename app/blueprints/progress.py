@@ -1,0 +1,28 @@
+"""Pages of work that takes long: they say how far it is and look again by themselves, without scripts too."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, current_app, make_response, render_template
+
+from app.server.jobs import FAILED, RUNNING, Job, Jobs
+
+#: How often a page looks again.
+AGAIN_SECONDS = 1
+
+
+def jobs() -> Jobs:
+    return current_app.extensions["jobs"]
+
+
+def job_page(template: str, job: Job, **parts: Any) -> Response:
+    """The page of a job: of one that runs it comes again, of one that failed it is an error."""
+    page = make_response(render_template(template, job=job, **parts))
+    page.headers["Cache-Control"] = "no-store"
+    if job.state == FAILED:
+        page.status_code = HTTPStatus.INTERNAL_SERVER_ERROR
+    elif job.state == RUNNING:
+        page.headers["Refresh"] = str(AGAIN_SECONDS)
+    return page
