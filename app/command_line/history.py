@@ -57,7 +57,8 @@ def listed(runs: list[Run], as_json: bool, none: str = "No run matches.") -> Non
 def searched(log: RunLog, limit: int | None, filters: dict[str, str | None], as_csv: bool, as_json: bool) -> None:
     """What the index finds. It is loaded here, since the plain list does without."""
     from app.history import csv_export
-    from app.history.index import Index, IndexUnavailable
+    from app.history.database import IndexUnavailable
+    from app.history.index import Index
     from app.history.query import Filters, Query
     from app.history.table import History
 
