@@ -14,13 +14,15 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.history import database
 from app.history import index as history_index
-from app.history.index import INDEXES, Index, milliseconds, runs, setups, time_text
+from app.history.index import Index
 from app.history.lines import row_of
 from app.history.query import Filters, Query
 from app.history.rows import Row
 from app.history.run_log import WEB_FILE, Run, RunLog, decode
 from app.history.table import History
+from app.history.tables import INDEXES, milliseconds, runs, setups, time_text
 from app.runs import estimate_run, train_run
 from tests.test_history import logged
 from tests.test_run_log import NOT_RUNS, write_lines
@@ -148,6 +150,16 @@ def test_a_long_log_is_read_in_parts_and_the_page_says_how_far(
     index.catch_up()
     with index.reading() as db:
         assert index.state(db) == history_index.State(40, 0, 0, log.files()[0].size)
+
+
+def test_indexes_are_made_where_there_is_no_place_for_temporary_files(
+    log: RunLog, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "SORTING", ("max_page_count=1",))  # The disk is full.
+    log.append(logged(1))
+    index.catch_up()
+    with index.reading() as db:
+        assert {one["name"] for one in sa.inspect(db).get_indexes(runs.name)} == {one.name for one in INDEXES}
 
 
 def test_what_runs_share_is_kept_once(log: RunLog, index: Index) -> None:

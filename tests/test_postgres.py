@@ -17,10 +17,11 @@ from flask.testing import FlaskClient
 
 from app.config import PROJECT, database
 from app.factory import create_app
-from app.history.index import Index, runs
+from app.history.index import Index
 from app.history.query import Filters, Query
 from app.history.run_log import Run, RunLog
 from app.history.table import History
+from app.history.tables import runs
 from benchmarks.crash import Server
 from tests.postgres import Postgres, postgres, programs
 from tests.test_history import logged

@@ -7,7 +7,8 @@ from http import HTTPStatus
 import sqlalchemy as sa
 from flask import Blueprint, Response, current_app
 
-from app.history.index import Index, IndexUnavailable, reason
+from app.history.database import IndexUnavailable, reason
+from app.history.index import Index
 from app.server import metrics
 from app.version import APP_VERSION
 

@@ -16,8 +16,8 @@ from app.charts.history import memory_figure, throughput_figure, user_rate_figur
 from app.charts.history_view import view_figure
 from app.history import csv_export, view
 from app.history.comparison import compared, input_lines, result_lines
+from app.history.database import IndexUnavailable
 from app.history.drift import drifts
-from app.history.index import IndexUnavailable
 from app.history.query import KINDS, MAX_COMPARED, PER_PAGE, Query
 from app.history.rows import COLUMNS
 from app.history.run_log import SOURCES

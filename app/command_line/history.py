@@ -65,7 +65,8 @@ def listed(runs: list[Run], as_json: bool, none: str = "No run matches.") -> Non
 
 def searched(log: RunLog, limit: int | None, filters: dict[str, str | None], as_csv: bool, as_json: bool) -> None:
     """What the index finds. It is loaded here, since a short list does without."""
-    from app.history.index import Index, IndexUnavailable
+    from app.history.database import IndexUnavailable
+    from app.history.index import Index
     from app.history.query import Filters, Query
     from app.history.table import History
 
@@ -104,7 +105,7 @@ def searched(log: RunLog, limit: int | None, filters: dict[str, str | None], as_
 def printed_once(watch: Watch) -> Callable[[Iterator[Row], int], None]:
     """Prints rows as CSV. An index that breaks meanwhile ends it: what was printed cannot be taken back."""
     from app.history import csv_export
-    from app.history.index import IndexUnavailable
+    from app.history.database import IndexUnavailable
 
     begun = False
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 #: A longer line is not written, and is skipped when read.
 MAX_LINE_BYTES = 1024 * 1024
-BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 128 * 1024
 
 
 @contextmanager
@@ -83,14 +83,14 @@ def lines_forwards(log: int, start: int, end: int) -> Iterator[tuple[int, int, b
         if not block:  # The file was cut while we read it.
             return
         position += len(block)
-        *whole, rest = block.split(b"\n")
-        for part in whole:
-            length += len(part)
-            yield first, length, begun + part if length <= MAX_LINE_BYTES else None, True
+        at = 0
+        while (newline := block.find(b"\n", at)) >= 0:  # For long lines many times as fast as `split`.
+            length += newline - at
+            yield first, length, begun + block[at:newline] if length <= MAX_LINE_BYTES else None, True
             first += length + 1
-            begun, length = b"", 0
-        length += len(rest)
-        begun = begun + rest if length <= MAX_LINE_BYTES else b""
+            begun, length, at = b"", 0, newline + 1
+        length += len(block) - at
+        begun = begun + block[at:] if length <= MAX_LINE_BYTES else b""
     if length:
         yield first, length, begun if length <= MAX_LINE_BYTES else None, False
 

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from app.calculations.errors import InvalidInput
 from app.calculations.watch import Watch, nobody
-from app.history.index import IndexUnavailable
+from app.history.database import IndexUnavailable
 from app.history.query import Query
 from app.history.rows import Row
 from app.history.table import History

@@ -12,22 +12,13 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from app.calculations.watch import Watch, nobody
-from app.history.index import (
-    NUMBERS,
-    Index,
-    IndexUnavailable,
-    State,
-    is_broken,
-    milliseconds,
-    reason,
-    runs,
-    setups,
-    time_text,
-)
+from app.history.database import IndexUnavailable, is_broken, reason
+from app.history.index import Index, State
 from app.history.query import Filters, Query
 from app.history.rows import COLUMN, Row
 from app.history.run_log import Run, RunLog
 from app.history.run_notes import RunNotes
+from app.history.tables import NUMBERS, milliseconds, runs, setups, time_text
 
 #: Choices offered in one selection; the text search finds the rest.
 MAX_CHOICES = 300
