@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from plotly import graph_objects
 
 from app.charts.estimate import bound_figure, flops_figure, memory_figure
-from app.charts.layout import largest
+from app.charts.layout import labelled, largest, log_axis
 from app.charts.work import roofline_figure
 from app.config import PROJECT
 from app.pages.result import figures
@@ -119,3 +120,26 @@ def test_the_roofline_has_a_roof_for_each_peak_and_a_marker_for_each_operator() 
     assert markers["Decode step"]["x"] == [row["flops_per_byte"] for row in rows]
     assert markers["Decode step"]["y"] == [row["flops"] / row["seconds"] for row in rows]
     assert [words[0] for words in markers["Decode step"]["customdata"]] == [row["name"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (17, 58, [15, 20, 30, 40, 50, 60]),
+        (3, 4.2, [3, 4, 5]),
+        (2, 90, [2, 5, 10, 20, 50, 100]),
+        (5, 2000, [1, 10, 100, 1000, 10_000]),
+        (20, 20, [20]),
+        (1e-6, 1e6, [1e-6, 1e-4, 1e-2, 1, 100, 1e4, 1e6]),
+    ],
+)
+def test_a_logarithmic_axis_is_labelled_at_round_numbers_around_its_values(
+    low: float, high: float, labels: list[float]
+) -> None:
+    assert labelled(low, high) == labels
+
+
+def test_its_labels_are_written_out() -> None:
+    made = log_axis("tokens", [12_000, None, 0, 300, math.inf])
+    assert made["ticktext"] == ["200", "500", "1,000", "2,000", "5,000", "10,000", "20,000"]
+    assert log_axis("tokens", [None])["tickvals"] == []

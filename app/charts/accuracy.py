@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from app.accuracy.crossvalidated import Accuracy, engine_label, gpu_label
 from app.accuracy.page import SHADES, UNITS, machines, traffic
 from app.accuracy.scoring import CLASS_NAMES
-from app.charts.layout import Figure, axis, colour, escaped, layout
+from app.charts.layout import Figure, colour, escaped, layout, log_axis
 from app.measurements import published
 
 HEIGHT = 520
@@ -29,7 +29,7 @@ def accuracy_figure(data: Accuracy, rows: Sequence[int]) -> Figure:
     by_class = {name: [row for row in rows if classes.text(row) == name] for name in CLASS_NAMES}
     present = [name for name in CLASS_NAMES if by_class[name]]
     unit = AXIS_UNITS.get(present[0], "") if len(present) == 1 else ""
-    ends = {"type": "log", "range": [math.log10(low), math.log10(high)], "tickangle": 0}
+    ends = {"range": [math.log10(low), math.log10(high)], "tickangle": 0}
     return {
         "data": [
             _line(low, high, 1 - BAND, width=0),
@@ -39,8 +39,8 @@ def accuracy_figure(data: Accuracy, rows: Sequence[int]) -> Figure:
         ],
         "layout": layout(
             HEIGHT,
-            xaxis=axis(f"measured, {unit}" if unit else "measured", **ends),
-            yaxis=axis(f"predicted, {unit}" if unit else "predicted", **ends),
+            xaxis=log_axis(f"measured, {unit}" if unit else "measured", values, **ends),
+            yaxis=log_axis(f"predicted, {unit}" if unit else "predicted", values, **ends),
         ),
     }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import ceil, floor, isfinite, log10
 from typing import Any
 
 Figure = dict[str, Any]
@@ -19,6 +20,32 @@ def axis(title: str = "", **settings: Any) -> Figure:
     if title:
         made["title"] = {"text": title}
     return made
+
+
+#: Digits that a logarithmic axis is labelled at, the finest first.
+DIGITS = ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1,))
+MOST_LABELS = 8
+
+
+def log_axis(title: str, values: Iterable[float | None], **settings: Any) -> Figure:
+    """A logarithmic axis with each label written out, as many as have room over these values."""
+    known = [value for value in values if value and isfinite(value) and value > 0]
+    at = labelled(min(known), max(known)) if known else []
+    return axis(title, type="log", tickvals=at, ticktext=[f"{one:,.10g}" for one in at], **settings)
+
+
+def labelled(low: float, high: float) -> list[float]:
+    """Round numbers from `low` to `high` and one step beyond on either side, at most MOST_LABELS of them where digits
+    can be left out."""
+    decades = range(floor(log10(low)) - 1, ceil(log10(high)) + 2)
+    for digits in DIGITS:
+        steps = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
+        first = max(step for step in steps if step <= low)
+        last = min(step for step in steps if step >= high)
+        found = [step for step in steps if first <= step <= last]
+        if len(found) <= MOST_LABELS:
+            return found
+    return found[:: ceil(len(found) / MOST_LABELS)]
 
 
 def layout(height: int, **settings: Any) -> Figure:

@@ -7,7 +7,7 @@ from math import log10
 from typing import Any
 
 from app.charts.estimate import GIB, MEMORY_PARTS
-from app.charts.layout import Figure, axis, colour, escaped, layout
+from app.charts.layout import Figure, axis, colour, escaped, layout, log_axis
 
 Rows = Sequence[Mapping[str, Any]]
 HEIGHT = 340
@@ -69,8 +69,8 @@ def price_and_speed(rows: Rows) -> Figure:
         ],
         "layout": layout(
             420,
-            xaxis=axis("output tokens per second of a user", type="log"),
-            yaxis=axis("USD per million output tokens", type="log"),
+            xaxis=log_axis("output tokens per second of a user", (row["per_user"] for row in known)),
+            yaxis=log_axis("USD per million output tokens", (row["usd_per_million"] for row in known)),
             margin={"l": 8, "r": 60, "t": 28, "b": 8},
         ),
     }  # fmt: skip
@@ -117,7 +117,7 @@ def against(
         "layout": layout(
             HEIGHT,
             xaxis=axis(x_title, type="log", tickangle=0, **ticks(x)),
-            yaxis=axis(y_title, type="log", dtick="D2"),
+            yaxis=log_axis(y_title, [value for trace in traces for value in trace["y"]] + [goal for _, goal in goals]),
             shapes=[*levels, *own],
             showlegend=len(traces) > 1,
             legend={"orientation": "h", "y": 1.14, "x": 0},

@@ -9,7 +9,7 @@ from typing import Any
 from app import formatting
 from app.calculations.errors import InvalidInput
 from app.calculations.planning.break_even import Offer
-from app.charts.layout import Figure, axis, colour, escaped, layout, line_at
+from app.charts.layout import Figure, axis, colour, escaped, layout, line_at, log_axis
 from app.command_line import report_planning
 from app.deploy import containers, launch_serving
 from app.glossary.planning import PLAN_KEYS
@@ -118,7 +118,10 @@ def pareto(points: list[Mapping[str, Any]]) -> Figure:
         "cliponaxis": False,
         "hovertemplate": "%{text}: %{y:.3s} tokens/s, $%{x:,.2f} an hour<extra></extra>",
     }
-    axes = {"xaxis": axis("USD per hour", type="log"), "yaxis": axis("tokens per second of a user", rangemode="tozero")}
+    axes = {
+        "xaxis": log_axis("USD per hour", (one["usd_per_hour"] for one in known)),
+        "yaxis": axis("tokens per second of a user", rangemode="tozero"),
+    }
     return {"data": [trace], "layout": layout(320, **axes)}
 
 
@@ -145,9 +148,11 @@ def frontier_figure(found: Sequence[Mapping[str, Any]]) -> Figure:
         })  # fmt: skip
     axes = {
         "xaxis": axis("tokens per second of a user", rangemode="tozero"),
-        "yaxis": axis("tokens per second of a GPU", type="log"),
+        "yaxis": log_axis("tokens per second of a GPU", (y for trace in traces for y in trace["y"])),
     }
-    return {"data": traces, "layout": layout(360, showlegend=True, legend={"orientation": "h", "y": -0.2}, **axes)}
+    margin = {"l": 8, "r": 24, "t": 32, "b": 8}
+    legend = {"orientation": "h", "y": 1.14, "x": 0}
+    return {"data": traces, "layout": layout(380, showlegend=True, legend=legend, margin=margin, **axes)}
 
 
 #: Points of a line of the break-even chart.
