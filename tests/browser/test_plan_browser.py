@@ -32,7 +32,7 @@ def planned(page: Page) -> Page:
 def test_an_example_leads_to_ranked_plans(open_page: Open) -> None:
     page = open_page("/plan?gpu=h100-sxm,h200-sxm,b200,l40s")
     page.get_by_role("button", name="Chat").click()
-    expect(page.get_by_label("Request rate")).to_have_value("20")
+    expect(page.get_by_role("textbox", name="Request rate")).to_have_value("20")
     drawn(planned(page))
     expect(page.locator(".verdict")).to_contain_text("an hour")
     rows = page.get_by_role("region", name="Plans that meet the goals").locator("tbody tr")
