@@ -13,7 +13,7 @@ from app.calculations.layout_estimate import of_layout
 from app.calculations.mix import RequestClass
 from app.calculations.parallelism import Layout
 from app.calculations.planning import sweep as module
-from app.calculations.planning.plan import Demand, Goals, chance, replicas_of, search, weigh
+from app.calculations.planning.plan import Demand, Goals, chance, cheapest, replicas_of, search, weigh
 from app.calculations.planning.sweep import sweep, sweeps, timed
 from app.calculations.uncertainty import Spread
 from tests.calculations.worlds import scenario
@@ -41,6 +41,20 @@ def test_the_speeds_of_a_sweep_are_those_of_estimates_one_by_one():
         assert speeds.ttft[place] == pytest.approx(one.ttft_seconds, rel=1e-6)
         assert speeds.tpot[place] == pytest.approx(one.tpot_seconds, rel=1e-6)
         assert speeds.rate[place] == pytest.approx(one.requests_per_second, rel=1e-6)
+
+
+def test_a_plan_at_a_point_of_inferencex_is_its_estimate():
+    """Llama 3.1 8B, TensorRT-LLM, one H100, 1,024 and 128 tokens, 8 requests in flight (InferenceX)."""
+    point = {"input_tokens": 1024, "output_tokens": 128, "num_gpus": 1, "tp": 1, "engine": "trtllm"}
+    one = estimate(scenario(**point, concurrency=8)).best.speed
+    (weighed,) = weigh([scenario(**point)])
+    demand = Demand(request_rate=None, concurrency=8.0)
+    goals = Goals(max_tpot_ms=1000 * one.tpot_seconds * (1 + 1e-9))
+    plan = cheapest(weighed, demand, goals)
+    assert (plan.replicas, plan.users) == (1, 8)
+    assert plan.ttft_ms == pytest.approx(1000 * one.ttft_seconds, rel=1e-6)
+    assert plan.tpot_ms == pytest.approx(1000 * one.tpot_seconds, rel=1e-6)
+    assert plan.requests_per_second == pytest.approx(one.requests_per_second, rel=1e-6)
 
 
 MIXED = (
