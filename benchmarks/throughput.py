@@ -4,7 +4,7 @@
 
 Clients on this machine keep the server busy with one kind of request after the other, and take from it what they need
 themselves: the processor seconds of the workers per request, from /proc, are what a core of the server can do. Prints
-requests per second and the workers' processor milliseconds per request.
+requests per second, as a share of those of /healthz too, and the workers' processor milliseconds per request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.crash import INPUTS, Server, post
 
-CLIENTS = 4
+CLIENTS = 16
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 PLAN = {"model": "llama-3.1-8b", "input_tokens": 1000, "output_tokens": 300, "request_rate": 20, "max_ttft_ms": 500}
@@ -35,6 +35,7 @@ def kinds(server: Server) -> dict[str, Callable[[], object]]:
     """Name of a kind of request -> sending one."""
     run_id = post(server, by_form=True)
     return {
+        "health": lambda: server.request("GET", "/healthz"),  # First: the others are compared with it.
         "form": lambda: server.request("GET", "/"),
         "estimate, form": lambda: server.request("POST", "/", urlencode(INPUTS), FORM),
         "its page": lambda: server.request("GET", f"/results/{run_id}"),
@@ -42,7 +43,6 @@ def kinds(server: Server) -> dict[str, Callable[[], object]]:
         "train, API": lambda: server.request("POST", "/api/v1/train", json.dumps(TRAIN), JSON),
         "plan, API": lambda: server.request("POST", "/api/v1/plan", json.dumps(PLAN), JSON),
         "history": lambda: server.request("GET", "/visualize"),
-        "health": lambda: server.request("GET", "/healthz"),
     }
 
 
@@ -80,10 +80,14 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=6.0)
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as directory, Server(Path(directory), given.workers) as server:
-        print(f"{'':16} {'requests/s':>10} {'ms of a core':>13} {'a core, /s':>11}")
+        print(f"{CLIENTS} clients, {given.workers} workers")
+        print(f"{'':16} {'requests/s':>10} {'of health':>10} {'ms of a core':>13} {'a core, /s':>11}")
+        health = None
         for name, send in kinds(server).items():
             per_second, used = measure(server, send, given.seconds)
-            print(f"{name:16} {per_second:10.1f} {1000 * used:13.1f} {1 / used:11.0f}", flush=True)
+            health = health or per_second
+            share = per_second / health
+            print(f"{name:16} {per_second:10.1f} {share:10.3f} {1000 * used:13.1f} {1 / used:11.0f}", flush=True)
 
 
 if __name__ == "__main__":

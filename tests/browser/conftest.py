@@ -77,7 +77,7 @@ def open_page(browser: Browser, server: str, tmp_path: Path) -> Iterator[Open]:
             java_script_enabled=javascript,
             base_url=server,
         )
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: troubles.append(message.text) if is_trouble(message) else None)
