@@ -38,7 +38,7 @@ RESULTS = {"serve-result": "/", "train-result": "/train", "plan-result": LOAD}
 def test_every_page_has_its_picture(open_page: Open, theme: str) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     backgrounds = set()
-    for name, address in (PAGES | RESULTS).items():
+    for name, address in (RESULTS | PAGES).items():  # Results first: then the history has runs.
         page = open_page(address, theme=theme)
         if name in RESULTS:
             drawn(planned(page) if name.startswith("plan") else calculate(page))
