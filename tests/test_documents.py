@@ -46,6 +46,12 @@ def test_formulas_are_typeset(client: FlaskClient) -> None:
     assert not any(mark in one.text for one in formulas for mark in ("\\", "&", "$"))
 
 
+@pytest.mark.parametrize("name", sorted(documents.documents()))
+def test_every_table_of_a_document_has_a_name_of_its_own(client: FlaskClient, name: str) -> None:
+    labels = [str(one["aria-label"]) for one in soup(client.get(f"/docs/{name}").text).select("[role=region]")]
+    assert len(labels) == len(set(labels)) and all(label.startswith("Table: ") for label in labels)
+
+
 def test_markup_in_a_document_is_shown_and_not_passed_on() -> None:
     found = documents.rendered(
         "x", "# Title\n\n## A <b>\n\n<script>alert(1)</script> `a < b`\n\n<!-- a mark -->\nend\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -35,8 +36,6 @@ ORDER = (
 LISTED = ("h2",)
 #: What a document of docs/ is called in links of the others.
 LINK = re.compile(r"^([a-z_]+)\.md(#.*)?$")
-#: A wide table scrolls by itself, with the keyboard too.
-SCROLLED = ' class="scroll" role="region" aria-label="Table" tabindex="0"'
 #: A document that lies with the data which it describes, and how docs/ links to it.
 ELSEWHERE = {"measurements": ("../app/data/measurements/README.md", MEASUREMENTS / "README.md")}
 #: Marks for programs.
@@ -101,8 +100,21 @@ def rendered(name: str, text: str) -> Document:
         for place, token in enumerate(body)
         if token.type == "heading_open" and token.tag in LISTED
     )
+    label_tables(body, title)
     html = parser.renderer.render(body, parser.options, {})
     return Document(name=name, title=title, html=Markup(html), headings=headings)  # noqa: S704 - escaped by the parser
+
+
+def label_tables(tokens: Sequence[Token], title: str) -> None:
+    """Name every table after the heading above it, further ones under a heading of that name by their number."""
+    heading, seen = title, Counter[str]()
+    for place, token in enumerate(tokens):
+        if token.type == "heading_open":
+            heading = plain(tokens[place + 1].content)
+        elif token.type == "table_open":
+            seen[heading] += 1
+            number = f" ({seen[heading]})" if seen[heading] > 1 else ""
+            token.attrs["aria-label"] = f"Table: {heading}{number}"
 
 
 def plain(text: str) -> str:
@@ -116,7 +128,7 @@ def parser_of() -> MarkdownIt:
     parser.add_render_rule("link_open", link_open)
     parser.add_render_rule("image", image)
     parser.add_render_rule("fence", fence)
-    parser.add_render_rule("table_open", lambda *_: f"<div{SCROLLED}><table>")
+    parser.add_render_rule("table_open", table_open)
     parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
     parser.add_render_rule("code_block", code_block)
     return parser
@@ -145,12 +157,20 @@ def image(renderer: Any, tokens: Sequence[Token], index: int, options: Options, 
     return str(renderer.renderToken(tokens, index, options, env))
 
 
+def table_open(renderer: Any, tokens: Sequence[Token], index: int, options: Options, env: Environment) -> str:
+    """A wide table scrolls by itself, with the keyboard too."""
+    label = escape(tokens[index].attrs["aria-label"])
+    return f'<div class="scroll" role="region" aria-label="{label}" tabindex="0"><table>'
+
+
 def fence(renderer: Any, tokens: Sequence[Token], index: int, options: Options, env: Environment) -> str:
     """Code as it is; ```math typeset."""
     token = tokens[index]
     if token.info.strip() != "math":
         return f'<pre tabindex="0"><code>{escape(token.content)}</code></pre>\n'
-    return f'<div class="formula" tabindex="0">{convert(token.content.strip(), display="block")}</div>\n'
+    # The converter leaves the underscore of a name in \text{} escaped, as LaTeX must have it.
+    math = convert(token.content.strip(), display="block").replace("\\_", "_")
+    return f'<div class="formula" tabindex="0">{math}</div>\n'
 
 
 def code_block(renderer: Any, tokens: Sequence[Token], index: int, options: Options, env: Environment) -> str:

@@ -132,6 +132,17 @@ def test_nothing_stands_in_the_way_of_anybody(open_page: Open, theme: str) -> No
         assert violations(drawn(calculate(open_page(address, theme=theme)))) == []
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_formulas_scroll_in_their_own_box_and_by_keyboard(open_page: Open, theme: str) -> None:
+    page = open_page("/docs/metrics_calculation", width=320, theme=theme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    wide = page.locator(".formula").evaluate_all(
+        "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth).map(box => box.tabIndex)"
+    )
+    assert wide and set(wide) == {0}
+    assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+
+
 @pytest.mark.parametrize("width", [320, 390])
 def test_no_page_is_wider_than_the_screen(open_page: Open, width: int) -> None:
     pages = [

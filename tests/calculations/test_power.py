@@ -139,16 +139,40 @@ def test_joules_per_token_times_tokens_per_second_are_the_watts_of_all_gpus():
     assert drawn == pytest.approx(4 * found["power_w_per_gpu"]["value"])
 
 
+def program(formula: str) -> str:
+    """A typeset formula in words as Python: known["name"], operators and brackets. Anything else is not understood."""
+    formula = re.sub(r"\\text\{([^{}]*)\}", lambda name: f"known[{name[1].replace(chr(92), '')!r}]", formula)
+    formula = formula.replace(r"\left", "").replace(r"\right", "").replace(r"\cdot", "*").replace("^", "**")
+    while (inner := re.sub(r"\{([^{}]*)\}", r"(\1)", formula)) != formula:
+        formula = inner
+    while r"\frac" in formula:
+        start = formula.rindex(r"\frac")
+        over = closing(formula, start + len(r"\frac"))
+        formula = f"{formula[:start]}{formula[start + len(chr(92) + 'frac') : over]}/{formula[over:]}"
+    assert "\\" not in formula
+    return formula
+
+
+def closing(formula: str, start: int) -> int:
+    """The place after the bracket that closes the one at start."""
+    depth = 0
+    for place in range(start, len(formula)):
+        depth += {"(": 1, ")": -1}.get(formula[place], 0)
+        if depth == 0:
+            return place + 1
+    raise ValueError(formula)
+
+
 def test_the_documented_equation_is_what_is_calculated():
     text = DOCUMENT.read_text(encoding="utf-8")
     at = active(0.9, 2e12, 2e14)
     known = {
-        "factor": 1.1, "awake_share": MODEL.awake, "TDP": 700.0, "awake": 0.9, "J_per_byte": MODEL.joules_per_byte,
-        "bytes_per_s": 2e12, "J_per_flop": MODEL.joules_per_flop, "flops_per_s": 2e14, "idle": MODEL.idle,
+        "factor": 1.1, "awake_share": MODEL.awake, "TDP": 700.0, "awake": 0.9, "J per byte": MODEL.joules_per_byte,
+        "bytes/s": 2e12, "J per FLOP": MODEL.joules_per_flop, "FLOP/s": 2e14, "idle": MODEL.idle,
     }  # fmt: skip
     for name in ("dynamic", "load", "W"):
-        (equation,) = re.findall(rf"^    {name} += (.+)$", text, re.MULTILINE)
-        known[name] = eval(equation.replace(" x ", " * ").replace("^", "**"), {}, dict(known))
+        (equation,) = re.findall(rf"^\\text\{{{name}\}} &= (.+?)(?: \\\\)?$", text, re.MULTILINE)
+        known[name] = eval(program(equation), {"known": known})
     assert known["W"] == pytest.approx(power_watts(700.0, MODEL, at, 1.1))
 
 
