@@ -27,6 +27,11 @@ class Precision:
         """Bytes of one element with its share of the scales."""
         return (self.bits + self.scale_bits / self.block) / 8
 
+    @property
+    def scale_share(self) -> float:
+        """The part of those bytes that are scales and zero points."""
+        return self.scale_bits / self.block / 8 / self.bytes_per_element
+
 
 #: The "peak" of GGUF's block formats: they are only stored, products take 16 bits.
 GGUF = "gguf"

@@ -10,6 +10,9 @@ from app.calculations.architecture import Layer, Model, Tensor
 from app.calculations.formats import Formats
 from app.calculations.parallelism import Layout, stage_sizes
 
+#: What a quantised format keeps beside the values of a block.
+SCALES = "scales and zero points"
+
 
 def tensor_bytes(tensor: Tensor, layout: Layout, formats: Formats) -> float:
     """Bytes of a tensor on the most loaded rank of its stage, block scales included."""
@@ -72,11 +75,18 @@ def tower_bytes(model: Model, stage: Stage, formats: Formats) -> float:
 
 
 def stage_weight_terms(model: Model, stage: Stage, layout: Layout, formats: Formats) -> dict[tuple[str, str], float]:
-    """The same by (tensor group, format): what the weights on a GPU are made of."""
+    """The same by (tensor group, format): what the weights on a GPU are made of. The scales and zero points of a format
+    stand by themselves; those of GGUF's blocks are part of their bits."""
     terms: dict[tuple[str, str], float] = {}
+    scales: dict[tuple[str, str], float] = {}
     for tensor, count in stage.tensors(model):
-        key = (tensor.group, formats.stored(tensor).name)
-        terms[key] = terms.get(key, 0.0) + count * tensor_bytes(tensor, layout, formats)
+        stored = formats.stored(tensor)
+        size = count * tensor_bytes(tensor, layout, formats)
+        values, scale = (tensor.group, stored.name), (SCALES, stored.name)
+        terms[values] = terms.get(values, 0.0) + size * (1 - stored.scale_share)
+        if stored.scale_bits:
+            scales[scale] = scales.get(scale, 0.0) + size * stored.scale_share
+    terms |= scales
     if tower := tower_bytes(model, stage, formats):
         terms["vision or audio tower", formats.wide.name] = tower
     return terms

@@ -88,7 +88,9 @@ RESULT_KEYS = {
     "memory_bytes_per_gpu.device": Key("integer", "bytes", "Memory of the GPU."),
     "memory_terms": Key("array", "", "What each part of that memory is made of."),
     "memory_terms.part": Key("string", "", "The part: weights, kv_cache, activations or runtime."),
-    "memory_terms.detail": Key("string", "", "Tensor group and format, kind of cache, or what the bytes are for."),
+    "memory_terms.detail": Key(
+        "string", "", "Tensor group and format, scales of a format, kind of cache, or what the bytes are for."
+    ),
     "memory_terms.bytes": Key("integer", "bytes", "Its bytes on the most loaded GPU."),
     "max_concurrency": Key("integer", "requests", "Requests of this length that memory holds at once, whole instance."),
     "max_context_tokens": Key("integer", "tokens", "Longest prompt plus output that each request in flight can have."),

@@ -99,6 +99,18 @@ def test_the_terms_sum_to_the_parts(changes):
         assert sum(terms) == pytest.approx(found["memory_bytes_per_gpu"][part], abs=20)
 
 
+@pytest.mark.parametrize(
+    ("weights", "share"), [("int4", 20 / 128 / (4 + 20 / 128)), ("mxfp4", 8 / 32 / (4 + 8 / 32)), ("bf16", 0.0)]
+)
+def test_scales_and_zero_points_of_quantised_weights_are_a_term_of_their_own(weights, share):
+    """20 bits per 128 elements of AWQ's four, 8 per 32 of MXFP4's (which covers experts only)."""
+    found = results(estimate(scenario(model="Qwen/Qwen3-30B-A3B", weight_precision=weights)))
+    terms = {term["detail"]: term["bytes"] for term in found["memory_terms"] if term["part"] == "weights"}
+    scales = terms.pop(f"scales and zero points, {weights}", 0)
+    narrow = sum(size for detail, size in terms.items() if detail.endswith(f", {weights}"))
+    assert scales == pytest.approx(share * (narrow + scales), abs=20)
+
+
 def test_layers_that_do_not_fit_stay_in_main_memory():
     asked = {"model": "meta-llama/Llama-3.1-70B-Instruct", "gpu": "rtx-4090", "engine": "llamacpp", "concurrency": 1}
     found = results(estimate(scenario(num_gpus=1, weight_precision="q4_k_m", **asked)))
