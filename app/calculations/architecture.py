@@ -160,6 +160,9 @@ class Model:
     #: What the reader assumed or did not understand.
     warnings: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.hidden_size, self.vocab_size, len(self.layers)))  # Not all of its tensors.
+
     @classmethod
     def from_config(cls, config: Mapping[str, object], *, name: str, source: str = "") -> Model:
         """The model that a Hugging Face config.json describes. Raises InvalidInput where it describes none."""

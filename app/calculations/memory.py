@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from app.calculations.accelerator import Gpu
 from app.calculations.architecture import Layer, Model
@@ -48,6 +48,7 @@ def activation_terms(
     }
 
 
+@lru_cache(maxsize=4096)  # The same on every GPU.
 def block_working_bytes(model: Model, layout: Layout, formats: Formats, *, step_tokens: int) -> float:
     """Live tensors of the widest block for `step_tokens` tokens."""
     size = formats.wide.bytes_per_element

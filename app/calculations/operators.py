@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from app.calculations.architecture import (
     Attention,
@@ -221,28 +222,56 @@ def product_format(stored: Precision, peak: str, *, blocks: bool) -> str:
 def linear_operators(
     tensors: tuple[Tensor, ...], count: int, layout: Layout, formats: Formats, tokens: Numbers
 ) -> Iterator[Operator]:
+    """The matrix products of a block."""
+    for one in products(tensors, layout, formats):
+        yield Operator(
+            name=one.name,
+            component=one.component,
+            kernel="matrix_product",
+            format=one.format,
+            count=count,
+            flops=2 * one.columns * one.inner * tokens,
+            bytes=one.weight_bytes + (one.columns + one.inner) * tokens * formats.wide.bytes_per_element,
+            peak=one.peak,
+            shape={"rows": tokens, "columns": one.columns, "inner": one.inner, "weight_bytes": one.weight_bytes},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A matrix product on the most loaded rank, whatever the number of tokens."""
+
+    name: str
+    component: str
+    format: str
+    peak: str
+    columns: float
+    inner: float
+    weight_bytes: float
+
+
+@lru_cache(maxsize=4096)  # Every pass of a layout multiplies by the same matrices.
+def products(tensors: tuple[Tensor, ...], layout: Layout, formats: Formats) -> tuple[Product, ...]:
     """The matrix products of a block; those with the same input (Q, K, V; gate and up) run as one."""
-    products: dict[tuple[str, str, str, float], list[Tensor]] = {}
+    together: dict[tuple[str, str, str, float], list[Tensor]] = {}
     for tensor in tensors:
         if tensor.kind == "linear" and tensor.group != "expert":
             peak = formats.multiplied(tensor)
             form = product_format(formats.stored(tensor), peak, blocks=formats.published)
             key = (COMPONENT[tensor.group], form, peak, local_shape(tensor, layout)[1])
-            products.setdefault(key, []).append(tensor)
-    for (component, form, peak, inner), members in products.items():
-        columns = sum(local_shape(tensor, layout)[0] * tensor.copies for tensor in members)
-        moved = sum(tensor_bytes(tensor, layout, formats) for tensor in members)
-        yield Operator(
+            together.setdefault(key, []).append(tensor)
+    return tuple(
+        Product(
             name=" + ".join(short_name(tensor.name) for tensor in members),
             component=component,
-            kernel="matrix_product",
             format=form,
-            count=count,
-            flops=2 * columns * inner * tokens,
-            bytes=moved + (columns + inner) * tokens * formats.wide.bytes_per_element,
             peak=peak,
-            shape={"rows": tokens, "columns": columns, "inner": inner, "weight_bytes": moved},
+            columns=sum(local_shape(tensor, layout)[0] * tensor.copies for tensor in members),
+            inner=inner,
+            weight_bytes=sum(tensor_bytes(tensor, layout, formats) for tensor in members),
         )
+        for (component, form, peak, inner), members in together.items()
+    )
 
 
 def local_shape(tensor: Tensor, layout: Layout) -> tuple[float, float]:

@@ -22,6 +22,9 @@ class Precision:
     scale_bits: float = 0.0
     block: int = 1
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.bits))  # Part of many keys: cheap, and enough to tell formats apart.
+
     @property
     def bytes_per_element(self) -> float:
         """Bytes of one element with its share of the scales."""

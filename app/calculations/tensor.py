@@ -42,6 +42,9 @@ class Tensor:
     split_axis: int = 0
     stored: Precision | None = None
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.shape, self.copies))  # Part of many keys: cheap, and enough to tell tensors apart.
+
     @property
     def params(self) -> int:
         """Elements over all copies."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from app.calculations.architecture import Layer, Model, Tensor
 from app.calculations.formats import Formats
@@ -63,6 +64,7 @@ def stages(model: Model, pp: int) -> Iterator[Stage]:
         start += size
 
 
+@lru_cache(maxsize=4096)  # The same on every GPU.
 def stage_weight_bytes(model: Model, stage: Stage, layout: Layout, formats: Formats) -> float:
     """Weights on a GPU of this stage, a vision or audio tower included."""
     held = sum(count * tensor_bytes(tensor, layout, formats) for tensor, count in stage.tensors(model))
