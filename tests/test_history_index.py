@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +16,10 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.history import database
+from app.history import database, read_ahead
 from app.history import index as history_index
 from app.history.index import Index
-from app.history.lines import row_of
+from app.history.lines import entry, entry_of
 from app.history.query import Filters, Query
 from app.history.rows import Row
 from app.history.run_log import WEB_FILE, Run, RunLog, decode
@@ -71,15 +73,15 @@ def newest_first(log: RunLog) -> list[str]:
     ],
     ids=["estimate", "does not fit", "saturated", "train", "long note", "foreign", "older schema"],
 )
-def test_the_fast_way_and_the_careful_way_give_the_same_row(run: Run) -> None:
+def test_the_fast_way_and_the_careful_way_give_the_same_entry(run: Run) -> None:
     line = json.dumps(run.as_dict()).encode()
-    assert row_of(line) == Row.of(decode(line))
+    assert entry_of(line) == entry(Row.of(decode(line)))
 
 
 @pytest.mark.parametrize("name", sorted(set(NOT_RUNS) - {"infinity by overflow", "half a character"}))
 def test_what_is_no_run_for_the_log_is_none_for_the_index(name: str) -> None:
     if len(NOT_RUNS[name]) < 1_000_000:
-        assert row_of(NOT_RUNS[name]) is None
+        assert entry_of(NOT_RUNS[name]) is None
 
 
 @given(st.integers(-(10**13), 10**13))
@@ -145,11 +147,31 @@ def test_a_long_log_is_read_in_parts_and_the_page_says_how_far(
     monkeypatch.setattr(history_index, "BATCH_BYTES", 2000)
     for number in range(40):
         log.append(logged(number))
-    left = index.catch_up(0.0)
+    left = index.catch_up_soon(0.0)
     assert 0 < left < sum(file.size for file in log.files())
     index.catch_up()
     with index.reading() as db:
         assert index.state(db) == history_index.State(40, 0, 0, log.files()[0].size)
+
+
+def test_a_run_logged_while_the_first_indexes_are_made_is_found(
+    log: RunLog, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_index, "FEW_RUNS", 0)
+    made, make = threading.Event(), database.Database.make_indexes
+
+    def slowly(self: database.Database) -> None:
+        made.wait(30)
+        make(self)
+
+    monkeypatch.setattr(database.Database, "make_indexes", slowly)
+    log.append(logged(1))
+    assert ids(history) == [logged(1).run_id]
+    log.append(logged(2))
+    assert history.run(logged(2).run_id) == logged(2)
+    made.set()
+    history.catch_up()
+    assert ids(history) == [logged(2).run_id, logged(1).run_id]
 
 
 def test_indexes_are_made_where_there_is_no_place_for_temporary_files(
@@ -179,6 +201,73 @@ def test_notes_are_searched(log: RunLog, history: History) -> None:
     for words in ("board", "50%", "llama BOARD"):
         assert [row.run_id for row in history.query(Query(filters=Filters(q=words))).rows] == [run.run_id]
     assert history.query(Query(filters=Filters(q="50_"))).rows == []
+
+
+# Reading ahead
+
+
+@pytest.fixture
+def long_log(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> RunLog:
+    """Its parts are small, and any number of them is worth a process that reads ahead."""
+    monkeypatch.setattr(history_index, "BATCH_BYTES", 20_000)
+    monkeypatch.setattr(read_ahead, "WORTH_BYTES", 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    for number in range(400):
+        log.append(logged(number))
+    return log
+
+
+@pytest.fixture
+def read_already(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each part that was asked for while the process lived had been read by it."""
+    found, look = [], read_ahead.ReadAhead._read_already
+
+    def noted(self: read_ahead.ReadAhead, part: read_ahead.Part) -> object:
+        lives, news = self._pipe is not None, look(self, part)
+        found.extend([news is not None] if lives else [])
+        return news
+
+    monkeypatch.setattr(read_ahead.ReadAhead, "_read_already", noted)
+    return found
+
+
+def test_a_long_log_is_read_ahead_by_another_process(
+    long_log: RunLog, history: History, read_already: list[bool]
+) -> None:
+    history.catch_up()
+    assert len(read_already) > 3
+    assert all(read_already)
+    assert multiprocessing.active_children() == []
+    assert [row.run_id for row in history.matching(Query(), 1000)] == newest_first(long_log)
+
+
+def test_where_the_process_that_reads_ahead_is_killed_nothing_is_lost(
+    long_log: RunLog, history: History, read_already: list[bool]
+) -> None:
+    def kill(done: int, of: int) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+
+    history.catch_up(kill)
+    assert False in read_already
+    assert [row.run_id for row in history.matching(Query(), 1000)] == newest_first(long_log)
+
+
+def test_what_was_read_ahead_of_a_log_that_has_changed_is_not_used(
+    long_log: RunLog, history: History, read_already: list[bool]
+) -> None:
+    path, cut = long_log.directory / WEB_FILE, []
+
+    def change(done: int, of: int) -> None:
+        if read_already and not cut:
+            cut.append(os.truncate(path, path.stat().st_size // 4))
+            long_log.append(logged(999))
+
+    history.catch_up(change)
+    history.catch_up()
+    assert cut
+    assert [row.run_id for row in history.matching(Query(), 1000)] == newest_first(long_log)
 
 
 # A broken index

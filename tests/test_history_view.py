@@ -32,7 +32,7 @@ def point(number: int, **changes: object) -> Point:
         output_tokens=200.0, concurrency=8.0, used_bytes=64.0 * 2**30, ttft_ms=100.0, tpot_ms=10.0, tokens_per_s=800.0,
         tokens_per_s_per_user=100.0, usd_per_hour=7.2,
     )  # fmt: skip
-    return dataclasses.replace(known, **changes)
+    return known._replace(**changes)
 
 
 def drawn(points: list[Point], **view: str) -> go.Figure:
@@ -82,7 +82,7 @@ def test_a_line_of_the_parallel_coordinates_goes_from_the_bottom_to_the_top_of_e
 
 @pytest.mark.parametrize("chart", CHARTS)
 def test_every_chart_can_be_drawn_of_nothing_and_of_what_is_not_known(chart: str) -> None:
-    unknown = dict.fromkeys(field.name for field in dataclasses.fields(Point) if "None" in str(field.type))
+    unknown = dict.fromkeys(name for name, kind in Point.__annotations__.items() if "None" in str(kind))
     for points in ([], [point(1, **unknown)], [point(1, model="<b>&", gpu_name="")]):
         figure = json.dumps(view_figure(points, View(chart)))
         assert "<b>" not in figure

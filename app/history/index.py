@@ -16,8 +16,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from app.calculations.watch import Watch, nobody
 from app.history.database import Database, IndexUnavailable, is_busy
 from app.history.intake import Intake
+from app.history.read_ahead import Follow, ReadAhead
 from app.history.run_log import Run, RunLog, run_of
 from app.history.tables import SCHEMA, files, runs
 
@@ -72,25 +74,30 @@ class Index:
 
     # Catching up
 
-    def catch_up(self, seconds: float | None = None) -> int:
-        """Read what was appended to the log; stop after so many seconds. Returns how many bytes are left.
-
-        Without a limit of time the indexes are there afterwards too. Raises IndexUnavailable, and OSError where the log
-        cannot be read.
+    def catch_up(self, watch: Watch = nobody) -> None:
+        """Read the log to its end and make the indexes, however long that takes; `watch` is told how many bytes of how
+        many are read. Raises IndexUnavailable, and OSError where the log cannot be read.
         """
-        end = None if seconds is None else time.monotonic() + seconds
-        while True:
-            self._behind = self._step(patient=seconds is None)
-            if not self._behind and seconds is None:
-                self._make_indexes()
-            if not self._behind or (end is not None and time.monotonic() >= end):
-                return self._behind
+        most = 0
+        while self._is_reading():  # Two that read would be in each other's way.
+            most = max(most, self._behind)
+            watch(most - self._behind, most)
+            time.sleep(BUSY_SECONDS)
+        with ReadAhead(self._intake.follow) as reader:
+            while left := self._step(reader.follow, patient=True):
+                most = max(most, left)
+                watch(most - left, most)
+        self._make_indexes()
 
     def catch_up_soon(self, seconds: float) -> int:
-        """The same for a page that shall not wait: what is left after that time is read by a thread."""
+        """The same for a page that shall not wait: what is left after that time is read by a thread. Returns how many
+        bytes that is.
+        """
         if self._is_reading():
             return self._behind
-        left = self.catch_up(seconds)
+        end = time.monotonic() + seconds
+        while (left := self._step(self._intake.follow)) and time.monotonic() < end:
+            pass
         if left or not self._is_indexed():
             self._reader = threading.Thread(target=self._finish, name="history", daemon=True)
             self._reader.start()
@@ -103,27 +110,32 @@ class Index:
 
     def _finish(self) -> None:
         with suppress(IndexUnavailable, OSError, sa.exc.SQLAlchemyError):
-            while self.catch_up(5.0):
-                time.sleep(0.01)
+            with ReadAhead(self._intake.follow) as reader:
+                while self._step(reader.follow):
+                    time.sleep(0.001)  # Whoever waits for a turn gets one.
             self._make_indexes()
 
-    def _step(self, patient: bool) -> int:
+    def _step(self, follow: Follow, patient: bool = False) -> int:
         """One transaction's worth; returns how many bytes are left."""
         with self._turn:
-            self._database.forget_replaced()
-            try:
-                with self.reading() as db:
-                    difference = self._intake.difference(db)
-                if not (difference.stale or difference.gone):
-                    return 0
-                with self._database.writing() as db:
-                    return self._intake.take(db, BATCH_BYTES)
-            except sa.exc.OperationalError as error:
-                if not is_busy(error):
-                    raise
-                if patient:
-                    time.sleep(BUSY_SECONDS)
-                return self._behind or 1  # Another process is at it.
+            self._behind = self._taken(follow, patient)
+            return self._behind
+
+    def _taken(self, follow: Follow, patient: bool) -> int:
+        self._database.forget_replaced()
+        try:
+            with self.reading() as db:
+                difference = self._intake.difference(db)
+            if not (difference.stale or difference.gone):
+                return 0
+            with self._database.writing() as db:
+                return self._intake.take(db, BATCH_BYTES, follow)
+        except sa.exc.OperationalError as error:
+            if not is_busy(error):
+                raise
+            if patient:
+                time.sleep(BUSY_SECONDS)
+            return self._behind or 1  # Another process is at it.
 
     def _is_indexed(self) -> bool:
         """Whether the indexes are there; made at once where that takes no time."""

@@ -5,33 +5,23 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
-from app.history.lines import row_of
-from app.history.rows import Row
+from app.history.lines import Entry, Setup, entry_of
+from app.history.read_ahead import Follow
 from app.history.run_log import LogFile, Mark, News, RunLog
-from app.history.tables import NUMBERS, SETUP_FIELDS, files, milliseconds, runs, setups
+from app.history.tables import NUMBERS, SEARCHED, SETUP_FIELDS, files, runs, setups
 
-Setup = tuple[Any, ...]
-#: A row and, where the log may be elsewhere, the line itself.
-Item = tuple[Row, str | None]
+#: An entry and, where the log may be elsewhere, the line itself.
+Item = tuple[Entry, str | None]
 
 COLUMNS = ("file", "offset", "length", "run_id", "milliseconds", "setup", *NUMBERS, "record")
 NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
-
-
-def fields_of(names: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:
-    """How to read these fields of a row: by position, the fastest way there is."""
-    return itemgetter(*map(Row._fields.index, names))
-
-
-setup_of, numbers_of = fields_of(SETUP_FIELDS), fields_of(NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +73,35 @@ class Intake:
                 known.pop((str(file.identity[0]), str(file.identity[1])), None)
         return Difference(stale, list(known.values()), left)
 
-    def take(self, db: sa.Connection, most_bytes: int) -> int:
-        """Take in at most so much of the log and one line; returns how many bytes are left."""
+    def follow(self, name: str, mark: Mark | None, max_bytes: int) -> News[Item] | None:
+        """What was appended to a file after the mark, as entries: see RunLog.follow."""
+        shared: dict[Setup, Setup] = {}  # One copy of each, which is all that goes from a process to another.
+
+        def item(line: bytes) -> Item | None:
+            entry = entry_of(line)
+            if entry is None:
+                return None
+            run_id, moment, setup, numbers = entry
+            setup = shared.setdefault(setup, setup)
+            return (run_id, moment, setup, numbers), line.decode() if self.is_shared else None
+
+        return self.log.follow(name, mark, item, max_bytes)
+
+    def take(self, db: sa.Connection, most_bytes: int, follow: Follow) -> int:
+        """Take in at most so much of the log and one line, as `follow` reads it; returns how many bytes are left."""
         difference, budget = self.difference(db), most_bytes
         for known in difference.gone:
             _forget(db, known.id)
             db.execute(files.delete().where(files.c.id == known.id))
         for file, row in difference.stale:
-            budget -= self._read(db, file, row, budget)
+            budget -= self._read(db, file, row, budget, follow)
             if budget <= 0:
                 break
         return max(0, difference.size - (most_bytes - budget))
 
-    def _read(self, db: sa.Connection, file: LogFile, row: Any, budget: int) -> int:
+    def _read(self, db: sa.Connection, file: LogFile, row: Any, budget: int, follow: Follow) -> int:
         """Take in what a file holds beyond what is known of it; returns how many bytes that were."""
-        news = self.log.follow(file.name, mark_of(row) if row else None, self._item, budget)
+        news = follow(file.name, mark_of(row) if row else None, budget)
         if news is None or news.mark.identity != file.identity:  # Rotated a moment ago: the next round sees it.
             return budget
         if row is None:
@@ -113,10 +117,6 @@ class Intake:
         db.execute(files.update().where(files.c.id == file_id).values(state))
         started = 0 if row is None or news.restarted else row.offset
         return max(1, news.mark.offset - started)
-
-    def _item(self, line: bytes) -> Item | None:
-        row = row_of(line)
-        return None if row is None else (row, line.decode() if self.is_shared else None)
 
     def _state(self, news: News[Item], count: int, skipped: int) -> dict[str, Any]:
         device, inode = map(str, news.mark.identity)
@@ -135,16 +135,15 @@ def _insert(db: sa.Connection, file: int, news: News[Item]) -> None:
     """A row per run, and what many of them share once."""
     if not news.items:
         return
-    keys = [setup_of(row) for _, _, (row, _) in news.items]
-    counts = Counter(keys)
-    ids = _setup_ids(db, {key: row for key, (_, _, (row, _)) in zip(keys, news.items, strict=True)})
+    counts = Counter(setup for _, _, ((_, _, setup, _), _) in news.items)
+    ids = _setup_ids(db, list(counts))
     db.execute(
         setups.update().where(setups.c.id == sa.bindparam("of")).values(runs=setups.c.runs + sa.bindparam("more")),
-        [{"of": ids[key], "more": count} for key, count in counts.items()],
+        [{"of": ids[setup], "more": count} for setup, count in counts.items()],
     )
     added = [
-        (file, offset, length, row.run_id, milliseconds(row.time), ids[key], *numbers_of(row), record)
-        for key, (offset, length, (row, record)) in zip(keys, news.items, strict=True)
+        (file, offset, length, run_id, moment, ids[setup], *numbers, record)
+        for offset, length, ((run_id, moment, setup, numbers), record) in news.items
     ]
     if db.dialect.name == "postgresql":
         _copy(db, added)
@@ -165,21 +164,26 @@ def _copy(db: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         raise sa.exc.DatabaseError(statement, None, error) from error
 
 
-def _setup_ids(db: sa.Connection, wanted: Mapping[Setup, Row]) -> dict[Setup, int]:
+def _setup_ids(db: sa.Connection, wanted: Sequence[Setup]) -> dict[Setup, int]:
     """The ids of these setups; those that are not known yet are added."""
-    digests = {hashlib.sha256(repr(key).encode()).hexdigest(): (key, row) for key, row in wanted.items()}
+    digests = {hashlib.sha256(repr(setup).encode()).hexdigest(): setup for setup in wanted}
     found: dict[str, int] = {}
     for some in _parts(list(digests), 500):
         query = sa.select(setups.c.digest, setups.c.id).where(setups.c.digest.in_(some))
         found |= dict(tuple(pair) for pair in db.execute(query))
     new = [digest for digest in digests if digest not in found]
     if new:
-        fields = [{name: getattr(digests[d][1], name) for name in (*SETUP_FIELDS, "words")} for d in new]
-        db.execute(setups.insert(), [{"digest": d, "runs": 0} | f for d, f in zip(new, fields, strict=True)])
+        db.execute(setups.insert(), [{"digest": digest, "runs": 0} | _fields(digests[digest]) for digest in new])
         for some in _parts(new, 500):
             query = sa.select(setups.c.digest, setups.c.id).where(setups.c.digest.in_(some))
             found |= dict(tuple(pair) for pair in db.execute(query))
-    return {digests[digest][0]: number for digest, number in found.items()}
+    return {digests[digest]: number for digest, number in found.items()}
+
+
+def _fields(setup: Setup) -> dict[str, Any]:
+    """The columns of a setup; `words` are, in lower case, what the text search looks through."""
+    fields = dict(zip(SETUP_FIELDS, setup, strict=True))
+    return fields | {"words": " ".join(fields[name] for name in SEARCHED).lower()}
 
 
 def _parts(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -1,19 +1,27 @@
-"""Lines of the log -> rows of the history, fast: of a run of this version only what a row needs is decoded.
+"""Lines of the log -> entries of the index, fast: of a run of this version only what the history needs is decoded.
 
-A line of another shape goes the careful way through `run_log.decode`; both give the same row, which a test proves.
+A line of another shape goes the careful way through `run_log.decode`; both give the same entry, which a test proves.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from datetime import datetime
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Annotated, Any
 
 import msgspec
 
 from app.history.rows import Row, kept, layout_text, precision_text
 from app.history.run_log import RUN_ID, SCHEMA, decode, utc_text
+from app.history.tables import NUMBERS, SETUP_FIELDS, milliseconds
+
+#: The values of SETUP_FIELDS, and of NUMBERS. Plain tuples, since millions are made in a row.
+Setup = tuple[Any, ...]
+Numbers = tuple[float | None, ...]
+#: The id of a run, its time in milliseconds since 1970, its setup and its numbers.
+Entry = tuple[str, int, Setup, Numbers]
 
 #: What `history_rows.finite` lets through.
 Finite = Annotated[float, msgspec.Meta(gt=-1e300, lt=1e300)]
@@ -96,8 +104,8 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
 _DECODER = msgspec.json.Decoder(_Line)
 
 
-def row_of(line: bytes) -> Row | None:
-    """The row of a line; None if it is no run."""
+def entry_of(line: bytes) -> Entry | None:
+    """The entry of a line; None if it is no run."""
     try:
         found = _DECODER.decode(line)
     except (ValueError, RecursionError):
@@ -115,15 +123,10 @@ def row_of(line: bytes) -> Row | None:
         concurrency = math.inf if concurrency == "saturated" else None
     time = found.time
     try:
-        if UTC_TEXT.fullmatch(time):
-            datetime.fromisoformat(time)  # There is such a day.
-        else:
-            time = utc_text(time)
-    except ValueError:
+        moment = milliseconds(time if UTC_TEXT.fullmatch(time) else utc_text(time))
+    except ValueError:  # There is no such day.
         return None
-    return Row(
-        found.run_id,
-        time,
+    setup = (
         kept(found.source),
         kept(found.kind),
         model,
@@ -135,10 +138,12 @@ def row_of(line: bytes) -> Row | None:
         kept(program.label) or engine,
         precision_text(precision.weights, precision.activations, precision.kv_cache) or kept(inputs.precision),
         kept(inputs.note),
+        results.fits,
+    )
+    numbers = (
         inputs.input_tokens,
         inputs.output_tokens,
         concurrency,
-        results.fits,
         results.memory_bytes_per_gpu.total,
         results.memory_bytes_per_gpu.capacity,
         results.ttft_ms.value,
@@ -147,8 +152,22 @@ def row_of(line: bytes) -> Row | None:
         results.output_tokens_per_s_per_user.value,
         results.usd_per_hour.value,
     )
+    return found.run_id, moment, setup, numbers
 
 
-def _carefully(line: bytes) -> Row | None:
+def entry(row: Row) -> Entry:
+    """The entry of a row."""
+    return row.run_id, milliseconds(row.time), _setup_of(row), _numbers_of(row)
+
+
+def _carefully(line: bytes) -> Entry | None:
     run = decode(line)
-    return None if run is None else Row.of(run)
+    return None if run is None else entry(Row.of(run))
+
+
+def _fields_of(names: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:
+    """How to read these fields of a row."""
+    return itemgetter(*map(Row._fields.index, names))
+
+
+_setup_of, _numbers_of = _fields_of(SETUP_FIELDS), _fields_of(NUMBERS)

@@ -44,11 +44,6 @@ class Row(NamedTuple):
     usd_per_hour: float | None
 
     @property
-    def words(self) -> str:
-        """In lower case, what the text search looks through."""
-        return f"{self.model} {self.gpu} {self.gpu_name} {self.note}".lower()
-
-    @property
     def saturated(self) -> bool:
         """Whether as many requests were asked for as the memory holds."""
         return self.concurrency == math.inf

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -87,8 +87,7 @@ class Page:
         return self.first + len(self.rows) - 1 if self.matching else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """A run as a point of a chart."""
 
     run_id: str
@@ -188,8 +187,8 @@ class History:
         def points(db: sa.Connection) -> list[Point]:
             ids = self._search(db, newest).ids(0, most)
             of_run = {*NUMBERS, "run_id", "milliseconds"}
-            columns = [(runs if name in of_run else setups).c[name] for name in Point.__slots__]
-            return [Point(*found) for found in _joined(db, ids, columns)]
+            columns = [(runs if name in of_run else setups).c[name] for name in Point._fields]
+            return [Point._make(found) for found in _joined(db, ids, columns)]
 
         return self._read(points)
 
@@ -227,16 +226,7 @@ class History:
 
     def catch_up(self, watch: Watch = nobody) -> None:
         """Read the log to its end, however long that takes; `watch` is told how many bytes of how many are read."""
-
-        def to_its_end() -> None:
-            most = left = self._index.catch_up(0.0)
-            while left:
-                most = max(most, left)
-                watch(most - left, most)
-                left = self._index.catch_up(0.0)
-            self._index.catch_up()
-
-        self._guarded(to_its_end)
+        self._guarded(lambda: self._index.catch_up(watch))
 
     def _read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
         """What `work` finds in an index that has caught up, as far as a page can wait for that."""

@@ -33,6 +33,8 @@ SETUP_FIELDS = (
     "source", "kind", "model", "gpu", "gpu_name", "num_gpus", "layout", "engine", "engine_name", "precision", "note",
     "fits",
 )  # fmt: skip
+#: Of these, what the text search looks through.
+SEARCHED = ("model", "gpu", "gpu_name", "note")
 setups = sa.Table(
     PREFIX + "setups",
     metadata,
