@@ -20,6 +20,7 @@ from app.calculations.uncertainty import (
     Spread,
     spread,
 )
+from app.calibration import left_out
 from app.calibration.ranges import FOLDS, Residual, coverage, percentile, ranges, residuals, spread_of
 from app.command_line.main import main
 from app.scenarios import serving_scenario
@@ -40,6 +41,18 @@ def test_percentiles_let_a_source_weigh_as_the_root_of_its_rows():
 def test_a_range_holds_eighty_percent_of_what_it_was_left_out_of():
     found = [residual(0.5 + n / 1000, group=f"pair {n % 40}") for n in range(1000)]
     assert coverage(found, spread_of) == pytest.approx(0.8, abs=0.05)
+
+
+def test_a_row_that_is_left_out_in_two_ways_widens_the_range_and_counts_once():
+    alone = [residual(1.0, group=f"pair {n % 10}") for n in range(100)]
+    with_its_source = [replace(one, ratio=2.0, again=True) for one in alone]
+    assert spread_of(alone).high == 1.0
+    assert spread_of(alone + with_its_source) == Spread(low=1.0, high=2.0, rows=100, groups=10)
+
+
+def test_every_distance_counts_rows_with_their_source_left_out_too():
+    found = left_out.errors_at({"runs": [0.1], "pairs": [0.2], "gpus": [0.3], "sources": [0.4]})
+    assert found == {NEARBY: ([0.1], [0.4]), INTERPOLATED: ([0.2], [0.4]), EXTRAPOLATED: ([0.3], [0.4])}
 
 
 def test_an_engine_with_few_measurements_takes_the_range_of_all():
@@ -148,8 +161,8 @@ def test_latencies_of_unlimited_load_are_left_out():
         ttft | {"concurrency": "64"},
         ttft | {"concurrency": "4", "notes": "static batch"},
     ]
-    left_out = [ttft | {"concurrency": "saturated"}, ttft | {"concurrency": ""}]
-    assert len(list(residuals("serving", kept + left_out))) == 3
+    unlimited = [ttft | {"concurrency": "saturated"}, ttft | {"concurrency": ""}]
+    assert len(list(residuals("serving", kept + unlimited))) == 3
 
 
 def test_only_tables_of_speed_can_be_used(tmp_path):

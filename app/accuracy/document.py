@@ -90,7 +90,7 @@ def worst(data: Accuracy) -> Iterator[str]:
         f" by source, engine and GPU. {without} of {gpus} accelerators have no measurement at all."
     )
     yield ""
-    yield from heads("", "", "measured", *FIGURES)
+    yield from heads("group", "name", "measured", *FIGURES)
     for facet, rows in page.worst_rows(data).items():
         for row in rows:
             yield line(page.COMPARED[facet], row.label, row.class_label, *cells(row.figures))

@@ -35,22 +35,34 @@ Row = Compiled | Observed | Beside
 INVERSE_OF = {"prefill_tokens_per_s": "ttft", "decode_tokens_per_s": "tpot"}
 
 
-#: What is left out to learn how far measurements lie at each distance -> the grouping of the folds.
-LEFT_OUT_AT: Mapping[str, str] = {NEARBY: "runs", INTERPOLATED: "pairs", EXTRAPOLATED: "gpus"}
+#: What is left out to learn how far measurements lie at each distance -> the groupings of the folds. Every row counts
+#: with its source left out, too: whoever asks has a site of their own.
+LEFT_OUT_AT: Mapping[str, tuple[str, str]] = {
+    NEARBY: ("runs", "sources"),
+    INTERPOLATED: ("pairs", "sources"),
+    EXTRAPOLATED: ("gpus", "sources"),
+}
 
-#: Nearness -> errors of all rows, their groups left out.
-Errors = Mapping[str, Any]
+#: Nearness -> errors of all rows, each grouping left out.
+Errors = Mapping[str, tuple[Any, ...]]
 
 
-def residual(row: Row, error: float, nearness: str) -> Residual:
+def errors_at(of: Mapping[str, Any]) -> Errors:
+    """The errors of each nearness; `of` are those by grouping."""
+    return {nearness: tuple(of[name] for name in names) for nearness, names in LEFT_OUT_AT.items()}
+
+
+def residual(row: Row, error: float, nearness: str, again: bool) -> Residual:
     engine = "" if row.stands_in else row.engine
-    return Residual(METRIC_CLASS[row.metric], engine, row.source, row.pair, float(np.exp(error)), nearness)
+    ratio = float(np.exp(error))
+    return Residual(METRIC_CLASS[row.metric], engine, row.source, row.pair, ratio, nearness, again)
 
 
 def residuals(rows: Sequence[Row], errors: Errors) -> list[Residual]:
     return [
-        residual(row, error, nearness)
-        for nearness, found in errors.items()
+        residual(row, error, nearness, again=place > 0)
+        for nearness, ways in errors.items()
+        for place, found in enumerate(ways)
         for row, error in zip(rows, found, strict=True)
         if row.metric in METRIC_CLASS
     ]
@@ -76,14 +88,15 @@ def lines(rows: Sequence[Row], errors: Errors, plain: Any) -> Iterator[tuple[str
     for number in range(FOLDS):
         kept = [int(place) for place in np.flatnonzero(folds != number)]
         others = [rows[place] for place in kept]
-        found = ranges(
-            residuals(others, {nearness: errors[nearness][kept] for nearness in (INTERPOLATED, EXTRAPOLATED)})
-        )
+        of_others = {
+            nearness: tuple(way[kept] for way in errors[nearness]) for nearness in (INTERPOLATED, EXTRAPOLATED)
+        }
+        found = ranges(residuals(others, of_others))
         spreads = {(line.metric, line.engine, line.nearness): line.spread for line in found}
         known = measured(others)
         for place in map(int, np.flatnonzero(folds == number)):
             row = rows[place]
-            value = row.measured * float(np.exp(-errors[INTERPOLATED][place]))
+            value = row.measured * float(np.exp(-errors[INTERPOLATED][0][place]))
             nearness = known.nearness(row.engine, row.gpu, row.model)
             spread_of_row = range_of(row, spreads, nearness)
             low, high = spread_of_row.around(value) if spread_of_row else (np.nan, np.nan)

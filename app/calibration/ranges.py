@@ -4,7 +4,7 @@
 
 Only the ranges are fitted here; the constants of the model stand in app/data with their sources. A source of
 n rows weighs as sqrt(n), so that a large table does not drown a small one, and coverage is measured on pairs of model
-and GPU that were left out of the percentiles.
+and GPU that were left out of the percentiles. What was left out of the fit is told in left_out.py.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Residual:
     ratio: float
     #: How far the fit that it was predicted by stood from the row.
     nearness: str = INTERPOLATED
+    #: The same row was left out in another way, too: it counts once as a row.
+    again: bool = False
 
 
 def at_any_distance(found: Iterable[Residual]) -> Iterator[Residual]:
@@ -106,9 +108,14 @@ def spread_of(found: list[Residual]) -> Spread:
     return Spread(
         low=percentile(found, LOW),
         high=percentile(found, HIGH),
-        rows=len(found),
+        rows=sum(not r.again for r in found),
         groups=len({r.group for r in found}),
     )
+
+
+def is_little(spread: Spread) -> bool:
+    """Whether it was made of too little for an engine of its own."""
+    return spread.rows < LEAST_ROWS or spread.groups < LEAST_GROUPS
 
 
 def coverage(found: list[Residual], make: Callable[[list[Residual]], Spread]) -> float:
@@ -156,7 +163,7 @@ def ranges(found: list[Residual]) -> list[Range]:
             of_all = spread_of(of_metric)
             for engine in [*sorted({r.engine for r in of_metric if r.engine}), ANY]:
                 chosen = of_metric if engine == ANY else [r for r in of_metric if r.engine == engine]
-                if engine != ANY and (len(chosen) < LEAST_ROWS or len({r.group for r in chosen}) < LEAST_GROUPS):
+                if engine != ANY and is_little(spread_of(chosen)):
                     continue
                 uneven = engine != ANY and coverage(chosen, spread_of) < LEAST_COVERAGE
                 within = [of_all] if uneven else []

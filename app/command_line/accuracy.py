@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -136,15 +137,15 @@ def calibrate(
         if power.resolve() == catalog.POWER.resolve():
             catalog.hardware.cache_clear()
     speeds, powers = {}, {}
-    names = list(dict.fromkeys([*left_out.LEFT_OUT_AT.values(), *left_out_of]))
+    names = list(dict.fromkeys([*chain.from_iterable(left_out.LEFT_OUT_AT.values()), *left_out_of]))
     with watched("Leaving out") as watch:
         for number, name in enumerate(names):
             halves = [part_of(watch, 2 * number + half, 2 * len(names)) for half in range(2)]
             speeds[name] = folds.left_out(compiled, fitted.deviations, name, watch=halves[0])
             fits = [speed_of(compiled, deviations) for deviations in speeds[name].fits]
             powers[name] = watts.left_out(powered, fits, name, idle, halves[1])
-    speed = {nearness: speeds[name].errors for nearness, name in left_out.LEFT_OUT_AT.items()}
-    drawn = {nearness: powers[name].errors for nearness, name in left_out.LEFT_OUT_AT.items()}
+    speed = left_out.errors_at({name: found.errors for name, found in speeds.items()})
+    drawn = left_out.errors_at({name: found.errors for name, found in powers.items()})
     powered_rows = powers["pairs"].rows
     lines = ranges.ranges(left_out.residuals(compiled, speed) + left_out.residuals(powered_rows, drawn))
     if output is not None:
@@ -214,7 +215,7 @@ def speed_lines(
     with watched("Predicting the others") as watch:
         others = list(not_fitted.predicted(passing(beside, watch), fits))
     of_others = not_fitted.errors(others)
-    errors = {nearness: np.concatenate([found, of_others]) for nearness, found in speed.items()}
+    errors = {nearness: tuple(np.concatenate([found, of_others]) for found in ways) for nearness, ways in speed.items()}
     plain = np.concatenate([Table(compiled).on_roofline(), np.full(len(others), np.nan)])
     return list(left_out.lines([*compiled, *others], errors, plain))
 

@@ -158,7 +158,8 @@ def mllama(size: _Sizes, hidden: int) -> int:
     return embeddings + tile_embeddings + 4 * width + local + gated + linear(size("vision_output_dim"), hidden)
 
 
-#: The attention of Llama 3.2 Vision pads the patches of a tile to a multiple of this.
+#: The attention of Llama 3.2 Vision pads the patches of a tile to a multiple of this: Transformers, modeling_mllama.py,
+#: MllamaVisionModel.forward ("num_padding_patches = (8 - (hidden_state.shape[-2] % 8)) % 8").
 MLLAMA_PADDING = 8
 
 
