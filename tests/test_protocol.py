@@ -34,7 +34,9 @@ def test_a_release_is_major_and_minor(text, found):
         ("vllm", "0.7.3", "vllm-v0"),
         ("vllm", "0.8.0", "vllm-v1"),
         ("vllm", "v0.10.2", "vllm-v1"),
-        ("vllm", "vllm 0.11.0", "vllm"),
+        ("vllm", "vllm 0.11.0", "vllm-0.11"),
+        ("vllm", "0.12.0", "vllm-0.11"),
+        ("vllm", "0.14.1", "vllm"),
         ("vllm", "1.0", "vllm"),
         ("trtllm", "0.9.0", "trtllm-static"),
         ("trtllm", "0.10", "trtllm-0"),
@@ -49,7 +51,14 @@ def test_a_version_decides_the_era_whatever_the_date(name, version, era):
 
 @pytest.mark.parametrize(
     ("date", "era"),
-    [("2022-01", "vllm-v0"), ("2025-01", "vllm-v0"), ("2025-02", "vllm-v1"), ("2025-10", "vllm"), ("", "vllm")],
+    [
+        ("2022-01", "vllm-v0"),
+        ("2025-01", "vllm-v0"),
+        ("2025-02", "vllm-v1"),
+        ("2025-10", "vllm-0.11"),
+        ("2026-01", "vllm"),
+        ("", "vllm"),
+    ],
 )
 def test_without_a_version_the_date_decides_and_says_so(date, era):
     engine, assumed = engine_of("vllm", "", date)

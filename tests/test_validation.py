@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from app import catalog
-from app.accuracy import validation
+from app.accuracy import scoring, validation
 from app.calculations import InvalidInput
 from app.command_line.main import main
 from app.measurements.predictors import is_old_vllm, kind, predict
@@ -145,19 +145,19 @@ def test_tables_are_told_apart_by_their_columns():
         kind({"a"})
 
 
-#: Median errors on tests/data/serving-sample.csv (six rows of each metric of each public table): a change may not
-#: worsen one by more than a point.
+#: Median errors on tests/data/serving-sample.csv (six rows of each metric of each public table), without the tuning
+#: studies, as errors are summed up everywhere: a change may not worsen one by more than a point.
 HEADLINES = {
-    "output_tokens_per_s": 0.065,
-    "total_tokens_per_s": 0.073,
-    "requests_per_s": 0.049,
-    "ttft_ms": 0.146,
-    "tpot_ms": 0.121,
-    "itl_ms": 0.102,
-    "e2e_latency_ms": 0.079,
-    "decode_tokens_per_s": 0.068,
-    "power_w_per_gpu": 0.064,
-    "energy_j_per_token": 0.079,
+    "output_tokens_per_s": 0.058,
+    "total_tokens_per_s": 0.041,
+    "requests_per_s": 0.041,
+    "ttft_ms": 0.117,
+    "tpot_ms": 0.082,
+    "itl_ms": 0.061,
+    "e2e_latency_ms": 0.038,
+    "decode_tokens_per_s": 0.070,
+    "power_w_per_gpu": 0.063,
+    "energy_j_per_token": 0.090,
 }
 
 
@@ -165,7 +165,7 @@ def test_accuracy_on_a_fixed_sample_of_published_speeds_does_not_worsen():
     table, rows = validation.read(DATA / "serving-sample.csv")
     errors: dict[str, list[float]] = {}
     for _, one in validation.predictions(table, rows):
-        if one.predicted is not None:
+        if one.predicted is not None and not one.source.startswith(scoring.UNEVEN):
             errors.setdefault(one.metric, []).append(abs(one.predicted / one.measured - 1))
     for metric, headline in HEADLINES.items():
         assert statistics.median(errors[metric]) <= headline + 0.01, metric

@@ -80,5 +80,5 @@ def test_few_requests_are_faster_with_tensor_parallelism_and_many_with_replicas(
         return best(model, layout, **asked).speed.requests_per_second
 
     assert throughput(TENSOR, 8) > throughput(REPLICAS, 8)
-    assert throughput(REPLICAS, 512) > 1.1 * throughput(TENSOR, 512)
-    assert throughput(REPLICAS, None) > 1.5 * throughput(TENSOR, None)
+    assert throughput(REPLICAS, 512) > throughput(TENSOR, 512)
+    assert throughput(REPLICAS, None) > 1.4 * throughput(TENSOR, None)
