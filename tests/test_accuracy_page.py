@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -114,6 +115,15 @@ def test_a_row_that_does_not_count_is_refused(tmp_path: Path) -> None:
 
 
 # ---- figures
+
+
+def test_what_is_the_same_for_a_whole_pair_is_told_from_what_is_not(data: Accuracy) -> None:
+    always = dataclasses.replace(data, predicted=1.5 * data.measured)
+    for row in accuracy_page.cause_rows(always):
+        assert (row.error, row.within_pair) == pytest.approx((0.5, 0.0))
+    in_turn = np.where(np.arange(len(data)) % 2 == 0, 1.0, 0.5) * data.measured
+    [first, *_] = accuracy_page.cause_rows(dataclasses.replace(data, predicted=in_turn))
+    assert first.label == "Throughput" and first.within_pair > 0.1
 
 
 def test_the_figures_are_those_of_the_rules_of_scoring(data: Accuracy) -> None:

@@ -34,6 +34,7 @@ def tables(data: Accuracy | None) -> Iterator[str]:
         return
     yield from headline(data)
     yield from nearness(data)
+    yield from causes(data)
     yield from by_source(data)
     yield from worst(data)
     yield from ranges()
@@ -71,6 +72,21 @@ def nearness(data: Accuracy) -> Iterator[str]:
             for one in found
         )
         yield line(label, *(cell for pair in shown for cell in pair))
+
+
+def causes(data: Accuracy) -> Iterator[str]:
+    yield from heading("What is left, by cause")
+    yield (
+        "The same headline, over engines with at least"
+        f" {page.LEAST_OF_PAIR} rows of a model on an accelerator in a source, and what is left of it where the median"
+        " ratio of those rows is known: the first less the second is what one's own measurement of the pair would tell"
+        " (`calibrate --save`): kernels, version and settings. The rest is how length, batch and layout are modelled,"
+        " and the scatter of the measurements."
+    )
+    yield ""
+    yield from heads("measured", "pair not seen", "its median ratio known")
+    for row in page.cause_rows(data):
+        yield line(row.label, share(row.error), share(row.within_pair))
 
 
 def by_source(data: Accuracy) -> Iterator[str]:

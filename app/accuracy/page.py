@@ -7,7 +7,7 @@ import io
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +28,8 @@ SHADES = {name: f"part-{number}" for number, name in enumerate(CLASS_NAMES, star
 COMPARED = {"source": "Source", "engine": "Engine", "gpu": "GPU"}
 #: A group is listed there only with as many predicted rows.
 LEAST_GROUP = 20
+#: So many rows of an engine with a model on an accelerator have a median of their own.
+LEAST_OF_PAIR = 4
 #: How many are listed by their median error, and how many more by their ranges.
 MOST_WORST = 5
 #: Share of measurements that a range is meant to hold.
@@ -74,6 +76,15 @@ class SourceRow:
     name: str
     source: str
     figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRow:
+    """The headline of a class, and what is left of it where the median ratio of each pair is known."""
+
+    label: str
+    error: float | None
+    within_pair: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +150,27 @@ def tag_rows(data: Accuracy) -> tuple[tuple[str, tuple[Figures | None, ...]], ..
         (class_label(name), tuple(found[tag].get(name) for tag in TAGS))
         for name in CLASS_NAMES
         if any(name in found[tag] for tag in TAGS)
+    )
+
+
+@lru_cache(maxsize=8)
+def cause_rows(data: Accuracy) -> tuple[CauseRow, ...]:
+    """What of the error is the same for all rows of an engine with a model on an accelerator in one source."""
+    models = crossvalidated.Facet.of([published.everything().columns["model"][row] for row in data.rows])
+    facets = [data.facets[name] for name in ("metric", "source", "engine", "gpu")]
+    _, pairs = np.unique(np.stack([facet.codes for facet in (*facets, models)]), axis=1, return_inverse=True)
+    pairs = np.where(data.is_predicted, pairs.reshape(-1), -1)
+    ratios = data.predicted / data.measured
+    mask, biases = np.zeros(len(data), bool), np.ones(len(data))
+    order = np.argsort(pairs, kind="stable")
+    for of_pair in np.split(order, np.flatnonzero(np.diff(pairs[order])) + 1):
+        if len(of_pair) >= LEAST_OF_PAIR and pairs[of_pair[0]] >= 0:
+            mask[of_pair], biases[of_pair] = True, np.median(ratios[of_pair])
+    found = scoring.headlines(data.judged(mask))
+    corrected = scoring.headlines(replace(data, predicted=data.predicted / biases).judged(mask))
+    return tuple(
+        CauseRow(class_label(name), one.mean_of_source_medians, corrected[name].mean_of_source_medians)
+        for name, one in found.items()
     )
 
 
