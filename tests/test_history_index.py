@@ -211,7 +211,7 @@ def long_log(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> RunLog:
     """Its parts are small, and any number of them is worth a process that reads ahead."""
     monkeypatch.setattr(history_index, "BATCH_BYTES", 20_000)
     monkeypatch.setattr(read_ahead, "WORTH_BYTES", 0)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     for number in range(400):
         log.append(logged(number))
     return log

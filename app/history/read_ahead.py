@@ -34,7 +34,7 @@ class ReadAhead:
         self._follow = follow
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
-        self._useful = len(os.sched_getaffinity(0)) > 1
+        self._useful = (os.cpu_count() or 1) > 1
 
     def __enter__(self) -> ReadAhead:
         return self
