@@ -12,6 +12,7 @@
   const word = form.querySelector("[data-preview-word]"); // beside the button where the screen is narrow
   let timer = 0;
   let asked = null;
+  let answered = null; // the inputs that the preview is of, or will be in a moment
 
   function query() {
     const sent = new URLSearchParams();
@@ -52,11 +53,14 @@
   }
 
   async function ask() {
+    const inputs = String(query());
+    if (inputs === answered) return; // a field that is left says again what it said while it was typed in
+    answered = inputs;
     asked?.abort();
     asked = new AbortController();
     panel.setAttribute("aria-busy", "true");
     try {
-      const response = await fetch(`${panel.dataset.preview}?${query()}`, { signal: asked.signal });
+      const response = await fetch(`${panel.dataset.preview}?${inputs}`, { signal: asked.signal });
       if (!response.ok) throw new Error(response.statusText);
       body.innerHTML = await response.text(); // a fragment of this server, escaped by it
       const answer = body.firstElementChild;
@@ -71,6 +75,7 @@
     } catch (error) {
       if (error.name === "AbortError") return;
       panel.hidden = word.hidden = true; // the form works without
+      answered = null;
       panel.removeAttribute("aria-busy");
     }
   }

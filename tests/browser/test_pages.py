@@ -41,6 +41,8 @@ def bars(page: Page, chart: str) -> int:
 
 
 def violations(page: Page) -> list[str]:
+    """What axe finds on the page at rest: a part that waits for its answer is dimmed."""
+    expect(page.locator("[aria-busy]")).to_have_count(0)
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
     return [f"{one['id']}: {node['html']}" for one in found.response["violations"] for node in one["nodes"]]
 
