@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from app.calculations.layout_estimate import LayoutEstimate, of_layout
+from app.calculations.layout_estimate import LayoutEstimate, of_layout, scheduler, switches, workload
+from app.calculations.scenario import ServingScenario
 
 if TYPE_CHECKING:  # It loads numpy, which an estimate without arrivals does without.
-    from app.calculations.open_loop import Times
+    from app.calculations.open_loop import Arrivals, Times
 
 #: Halvings of the rates between none and the most that is served.
 HALVINGS = 14
@@ -35,21 +36,28 @@ class Limits:
 
 def at_goodput(best: LayoutEstimate, limits: Limits) -> LayoutEstimate | None:
     """The layout at the highest rate of Poisson arrivals within the limits; None where no rate is slow enough."""
+    from app.calculations.poisson import replica_of  # Imports numpy.
+
     most = best.max_requests_per_second
     if not most:
         return None
-    rate = highest(lambda share: within(at_rate(best, share * most), limits))
+    asked = at(best.scenario, most)
+    replica = replica_of(best.plan, best.machine, workload(asked), switches(asked), scheduler(asked))
+    rate = highest(lambda share: within(replica.times(share * most), limits)) if replica else 0.0
     return at_rate(best, rate * most) if rate else None
 
 
+def at(scenario: ServingScenario, rate: float) -> ServingScenario:
+    """The same under Poisson arrivals at another rate in requests per second."""
+    return replace(scenario, arrival="open", request_rate=rate, concurrency=None)
+
+
 def at_rate(best: LayoutEstimate, rate: float) -> LayoutEstimate:
-    """The same layout under Poisson arrivals at another rate in requests per second."""
-    scenario = replace(best.scenario, arrival="open", request_rate=rate, concurrency=None)
-    return of_layout(scenario, best.layout)
+    """The same layout at another rate."""
+    return of_layout(at(best.scenario, rate), best.layout)
 
 
-def within(best: LayoutEstimate, limits: Limits) -> bool:
-    times = best.speed.arrivals if best.speed else None
+def within(times: Arrivals | None, limits: Limits) -> bool:
     return times is not None and limits.hold(times.ttft, times.tpot)
 
 

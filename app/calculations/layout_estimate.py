@@ -315,7 +315,9 @@ def holding_arrivals(found: LayoutEstimate) -> LayoutEstimate:
     if speed is not None:
         running = speed.arrivals.found.p99_running if speed.arrivals else -(-speed.running // replicas)
     load = found.plan.worst(running, held_tokens(found.scenario, running))
-    return replace(found, load=load, resident=running * replicas)
+    held = replace(found, load=load, resident=running * replicas)
+    held.__dict__["speed"] = speed  # It depends on neither, and a copy would compute it again.
+    return held
 
 
 def prefill_layout(scenario: ServingScenario, layout: Layout) -> Layout:

@@ -268,13 +268,14 @@ def running_chances(curve: Curve, rate: float, places: int, tokens: float, behin
     """Numbers in the decoding part, 0 and up, and the chance of each; those beyond `places` wait."""
     if not tokens:
         return np.arange(1), np.ones(1)
-    numbers = np.arange(1, places * QUEUE + 1)
-    served = np.minimum(numbers, places)
-    decode, added = curve.at(served)
-    stay = tokens * decode / np.maximum(1 - rate * added, 1e-9) + np.where(numbers <= places, behind, 0.0)
-    logs = np.concatenate([[0.0], np.cumsum(np.log(rate * stay / served))])
+    numbers = np.arange(1, places + 1)
+    decode, added = curve.at(numbers)
+    stay = tokens * decode / np.maximum(1 - rate * added, 1e-9)
+    served = np.cumsum(np.log(rate * (stay + behind) / numbers))
+    waiting = np.arange(1, places * (QUEUE - 1) + 1)
+    logs = np.concatenate([[0.0], served, served[-1] + waiting * np.log(rate * stay[-1] / places)])
     chances = np.exp(logs - logs.max())
-    return np.concatenate([[0], numbers]), chances / chances.sum()
+    return np.arange(len(chances)), chances / chances.sum()
 
 
 def first_tokens(curve: Curve, steps: Steps, mine: Own, paused: bool, at: State) -> Any:

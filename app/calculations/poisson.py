@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -21,11 +21,13 @@ from app.calculations.serving import (
     Switches,
     Workload,
     median_step,
+    most_running,
     saturate,
     simulate,
     step_plan,
     step_seconds,
     time_steps,
+    traffic_of,
 )
 
 
@@ -47,45 +49,83 @@ def curve_of(
     return Curve(running=running, decode=decode, added=added)
 
 
-def poisson(
-    plan: MemoryPlan,
-    machine: Machine,
-    workload: Workload,
-    switches: Switches,
-    scheduler: Scheduler,
-    traffic: Traffic,
-    slots: int,
-) -> Serving | None:
-    """Poisson arrivals; where more come than can be served the queue grows without end and latencies are infinite."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """What arrivals meet at one replica, whatever their rate."""
+
+    scheduler: Scheduler
+    workload: Workload
+    places: int
+    replicas: int
+    #: The whole instance with all places taken.
+    most: Serving
+    #: Of the prompts of each class, and of the mean one.
+    curves: tuple[Curve, ...]
+    curve: Curve
+
+    def arrivals(self, rate: float) -> Arrivals | None:
+        """The stable state at so many requests per second of the whole instance, times in decode steps; None where that
+        is more than can be served."""
+        return open_loop.arrivals(
+            self.curve,
+            self.most.steps,
+            self.scheduler,
+            rate=rate / self.replicas,
+            most=self.most.requests_per_second / self.replicas,
+            places=self.places,
+            tokens=self.workload.decode_steps,
+            variation=mixed_variation(self.workload),
+            prompts=prompt_variation(self.workload, self.curves),
+        )
+
+    def times(self, rate: float) -> Arrivals | None:
+        """The same with times per token."""
+        found = self.arrivals(rate)
+        return found and found.times(self.workload.steps_per_token)
+
+
+def replica_of(
+    plan: MemoryPlan, machine: Machine, workload: Workload, switches: Switches, scheduler: Scheduler
+) -> Replica | None:
+    """None where not even one request fits."""
+    slots, traffic = most_running(plan, plan.engine, workload, switches.max_sequences), traffic_of(workload, switches)
     replicas = plan.layout.dp
     slots = min(slots, -(-workload.run_requests // replicas)) if workload.run_requests else slots
-    most = saturate(plan, machine, workload, replace(switches, max_sequences=slots), scheduler)
+    most = saturate(plan, machine, workload, replace(switches, max_sequences=slots), scheduler) if slots else None
     if most is None:
         return None
-    curves = [curve_of(plan, machine, one, switches, traffic, slots) for one in workload.each]
-    curve = mean_curve(workload, curves)
-    found = open_loop.arrivals(
-        curve,
-        most.steps,
-        scheduler,
-        rate=(workload.request_rate or 0.0) / replicas,
-        most=most.requests_per_second / replicas,
+    curves = tuple(curve_of(plan, machine, one, switches, traffic, slots) for one in workload.each)
+    return Replica(
+        scheduler=scheduler,
+        workload=workload,
         places=slots,
-        tokens=workload.decode_steps,
-        variation=mixed_variation(workload),
-        prompts=prompt_variation(workload, curves),
+        replicas=replicas,
+        most=most,
+        curves=curves,
+        curve=mean_curve(workload, curves),
     )
+
+
+def poisson(
+    plan: MemoryPlan, machine: Machine, workload: Workload, switches: Switches, scheduler: Scheduler
+) -> Serving | None:
+    """Poisson arrivals; where more come than can be served the queue grows without end and latencies are infinite."""
+    met = replica_of(plan, machine, workload, switches, scheduler)
+    if met is None:
+        return None
+    slots, replicas, most, curve = met.places, met.replicas, met.most, met.curve
+    found = met.arrivals(workload.request_rate or 0.0)
     if found is None:
         served = backlog_rate(plan, machine, workload, switches, scheduler, most)
         return replace(most, ttft_seconds=inf, steady_ttft_seconds=inf, e2e_seconds=inf, requests_per_second=served)
+    traffic = traffic_of(workload, switches)
     state = found.found
     steps_of = step_plan(plan, workload, switches, min(slots, max(1, round(state.running))), 1.0)
     prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
     asked = replace(switches, max_sequences=slots)
-    classes = of_classes(plan, machine, workload, asked, scheduler, traffic, curves, most.steps, state)
+    classes = of_classes(plan, machine, workload, asked, scheduler, traffic, met.curves, most.steps, state)
     found = replace(found, classes=classes)
-    if found.tpot is not None:
-        found = found.times(workload.steps_per_token)
+    found = found.times(workload.steps_per_token)
     tpot = found.tpot.mean if found.tpot is not None else None
     cycle = found.ttft.mean + (workload.output_tokens - 1) * (tpot or 0.0)
     tail = tail_step(workload, curve, state.running)

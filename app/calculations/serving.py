@@ -329,14 +329,14 @@ def simulate(
     plan: MemoryPlan, machine: Machine, workload: Workload, switches: Switches, scheduler: Scheduler
 ) -> Serving | None:
     """Mean latency and throughput of a workload; None where not even one request fits."""
+    if workload.mode == "open":
+        from app.calculations.poisson import poisson  # Imports this module, and numpy.
+
+        return poisson(plan, machine, workload, switches, scheduler)
     slots = most_running(plan, plan.engine, workload, switches.max_sequences)
     if slots < 1:
         return None
     traffic = traffic_of(workload, switches)
-    if workload.mode == "open":
-        from app.calculations.poisson import poisson  # Imports this module, and numpy.
-
-        return poisson(plan, machine, workload, switches, scheduler, traffic, slots)
     crowd = crowd_of(plan, workload, slots, switches.max_sequences)
     steps_of = step_plan(plan, workload, switches, crowd.decoding, crowd.wanted, crowd.rundown)
     prefill, decode, steps = time_steps(plan, machine, steps_of, traffic)
