@@ -185,26 +185,26 @@ def test_narayanan_2021_table_1(layers, hidden, heads, tp, pp, gpus, batch, tflo
 
 
 @pytest.mark.parametrize(
-    ("layers", "hidden", "heads", "pp", "vpp", "micro_batch", "batch", "recompute", "seconds", "within"),
+    ("layers", "hidden", "heads", "pp", "vpp", "micro_batch", "batch", "recompute", "seconds"),
     [
-        (48, 6144, 64, 1, 1, 4, 4, "full", 1.42, 0.06),
-        (48, 6144, 64, 1, 1, 4, 4, "selective", 1.10, 0.11),  # Too fast: the one row that is not within 6 %.
-        (96, 12_288, 96, 8, 3, 1, 64, "full", 18.13, 0.06),
-        (96, 12_288, 96, 8, 3, 1, 64, "selective", 13.75, 0.06),
-        (105, 20_480, 128, 35, 3, 1, 280, "full", 49.05, 0.06),
-        (105, 20_480, 128, 35, 3, 1, 280, "selective", 37.83, 0.06),
-        (128, 25_600, 160, 64, 1, 1, 512, "full", 94.42, 0.06),
-        (128, 25_600, 160, 64, 1, 1, 512, "selective", 71.49, 0.06),
+        (48, 6144, 64, 1, 1, 4, 4, "full", 1.42),
+        (48, 6144, 64, 1, 1, 4, 4, "selective", 1.10),
+        (96, 12_288, 96, 8, 3, 1, 64, "full", 18.13),
+        (96, 12_288, 96, 8, 3, 1, 64, "selective", 13.75),
+        (105, 20_480, 128, 35, 3, 1, 280, "full", 49.05),
+        (105, 20_480, 128, 35, 3, 1, 280, "selective", 37.83),
+        (128, 25_600, 160, 64, 1, 1, 512, "full", 94.42),
+        (128, 25_600, 160, 64, 1, 1, 512, "selective", 71.49),
     ],
 )
-def test_korthikanti_2022_table_5(layers, hidden, heads, pp, vpp, micro_batch, batch, recompute, seconds, within):
+def test_korthikanti_2022_table_5(layers, hidden, heads, pp, vpp, micro_batch, batch, recompute, seconds):
     """Seconds per iteration with full recomputation, and selective with sequence parallelism: arXiv:2205.05198,
     table 5. The fit has seen the two larger of its four models."""
     one = gpt(layers, hidden, heads, tp=8, pp=pp, vpp=vpp, num_gpus=8 * pp, global_batch_size=batch,
               micro_batch_size=micro_batch, activation_recompute=recompute,
               sequence_parallel=int(recompute == "selective"), source_date="2022-05", metric="step_time_s",
               value=seconds)  # fmt: skip
-    assert predicted(one) == pytest.approx(seconds, rel=within)
+    assert predicted(one) == pytest.approx(seconds, rel=0.06)
 
 
 @pytest.mark.parametrize(

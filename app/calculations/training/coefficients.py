@@ -41,7 +41,7 @@ class Coefficients:
     reduce: Numbers
     host_seconds: Numbers
     accumulate_bytes: Numbers
-    optimizer_bytes: Numbers
+    optimizer: Numbers
     fixed_seconds: Numbers
     straggler: Numbers
     age: Numbers

@@ -21,6 +21,9 @@ class Stack:
     selective_attention: float
     #: Bytes of a gradient as it is reduced over data-parallel ranks.
     gradient_bytes: float
+    #: Bytes per parameter that a step of the optimizer moves beside its moments: gradients zeroed, copied, unscaled,
+    #: their norm, clipping, the update of the weight and its 16-bit copy.
+    step_bytes: float
     #: Whether gradients of all micro-batches are added up before they are reduced.
     reduces_once: bool
     #: Whether 8-bit training gathers 8-bit weights.

@@ -64,6 +64,8 @@ class Work:
     logits: Numbers
     bytes_per_second: Numbers
     tensor_seconds: Numbers
+    #: Of tensor parallelism, what runs beside products by design.
+    hidden_tensor_seconds: Numbers
     expert_seconds: Numbers
     context_seconds: Numbers
     #: Of it, what nothing can hide: attention waits for all keys.
@@ -76,9 +78,10 @@ class Work:
     last_excess: Numbers
     #: Layers of the mean stage that route tokens without fixed shapes.
     dropless_layers: Numbers
-    #: Parameters whose gradients are added up by kernels of their own, and those whose optimizer state the GPU holds.
+    #: Parameters whose gradients are added up by kernels of their own.
     accumulated_params: Numbers
-    optimizer_params: Numbers
+    #: Bytes that kernels between the last gradient and the next step move.
+    optimizer_bytes: Numbers
     #: Transfers of offloaded states over the host link, per step.
     offload_seconds: Numbers
     num_gpus: Numbers
@@ -135,7 +138,7 @@ def step_time(work: Work, c: Coefficients) -> StepTime:
     elementwise = age * moved_bytes(work, c) / work.bytes_per_second
     compute = linear + experts + attention + recurrent + elementwise
     host = c.host_seconds * work.dropless_layers * age
-    tensor = c.tensor * work.tensor_seconds * age
+    tensor = c.tensor * (work.tensor_seconds + c.shard * work.hidden_tensor_seconds) * age
     expert = c.expert * work.expert_seconds * age
     context = (c.context + (1 - c.context) * work.gathered_share) * work.context_seconds
     hops = c.hop * work.hop_seconds
@@ -145,7 +148,7 @@ def step_time(work: Work, c: Coefficients) -> StepTime:
     n = work.micro_batches
     excess = c.imbalance * stage_excess(work, mean - head, head)
     bubble = bubble_micro_batches(work.pp, work.vpp) * mean
-    optimizer = c.optimizer_bytes * work.optimizer_params / work.bytes_per_second
+    optimizer = c.optimizer * work.optimizer_bytes / work.bytes_per_second
     reduction = c.reduce * work.reduce_seconds
     whole = n * (mean + excess) + bubble + optimizer + reduction + work.offload_seconds + c.fixed_seconds
     stragglers = whole * c.straggler * doublings(work.num_gpus)

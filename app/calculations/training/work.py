@@ -39,6 +39,7 @@ def work(s: Setting) -> Work:
     dense, experts = held_params(s)
     optimized = optimizer_params(s, dense, experts)
     shard, reduce = sharding_seconds(s, dense, experts)
+    seen, hidden = tensor_seconds(s, token, per_stage)
     return Work(
         micro_batches=float(micro_batches(s.global_batch_size, s.micro_batch_size, s.dp)),
         pp=float(s.pp),
@@ -68,7 +69,8 @@ def work(s: Setting) -> Work:
         score_passes=2 + repeated_attention,
         logits=s.model.vocab_size * per_stage / s.tp,
         bytes_per_second=s.gpu.memory_bandwidth_bytes_per_second,
-        tensor_seconds=tensor_seconds(s, token, per_stage),
+        tensor_seconds=seen,
+        hidden_tensor_seconds=hidden,
         expert_seconds=expert_seconds(s, token, per_stage),
         context_seconds=context_seconds(s, token, per_stage),
         gathered_share=float(s.stack.gathers_keys),
@@ -79,7 +81,8 @@ def work(s: Setting) -> Work:
         last_excess=last,
         dropless_layers=token.expert_layers / s.pp if s.dropless else 0.0,
         accumulated_params=0.0 if s.stack.fuses_accumulation or not s.trains_weights else dense + experts,
-        optimizer_params=optimized,
+        # Both moments, or what there is in their place, are read and written.
+        optimizer_bytes=(s.stack.step_bytes + 2 * s.state_bytes) * optimized,
         offload_seconds=offload_seconds(s, optimized, dense + experts),
         num_gpus=float(s.num_gpus),
         age_years=s.age_years,
@@ -114,22 +117,24 @@ def optimizer_params(s: Setting, dense: float, experts: float) -> float:
     return dense / (s.dp * s.cp) + experts / expert_replicas(s)
 
 
-def tensor_seconds(s: Setting, token: TokenWork, per_stage: float) -> float:
-    """Sums over tensor-parallel ranks of a micro-batch: each block's output, forward and backward."""
-    stream = per_stage * s.model.hidden_size * WIDE_BYTES
-    sums = (1 + s.recomputed_shares[0] + backward_sums(s)) * token.reduced_blocks
-    return sums * 2 * s.links.ring_seconds(stream, s.tp)
+def tensor_seconds(s: Setting, token: TokenWork, per_stage: float) -> tuple[float, float]:
+    """Sums over tensor-parallel ranks of a micro-batch, each block's output forward and backward: those that the
+    products wait for, and those beside products."""
+    sums = 2 * s.links.ring_seconds(per_stage * s.model.hidden_size * WIDE_BYTES, s.tp) * token.reduced_blocks
+    seen, hidden = backward_sums(s)
+    return (1 + s.recomputed_shares[0] + seen) * sums, hidden * sums
 
 
-def backward_sums(s: Setting) -> float:
-    """Sums of a block in the backward pass, less what is hidden by design behind the products of weights' gradients.
+def backward_sums(s: Setting) -> tuple[float, float]:
+    """Sums of a block in the backward pass that its products wait for, and those that run beside the products of
+    weights' gradients by design.
 
-    Sequence parallelism gathers the output's gradient before any product (Korthikanti et al., arXiv:2205.05198,
-    sections 4.2.2 and 6.2).
+    Sequence parallelism gathers the output's gradient before any product, and the input once more beside one
+    (Korthikanti et al., arXiv:2205.05198, sections 4.2.2 and 6.2).
     """
     if not s.stack.hides_backward_sums:
-        return 1.0
-    return 0.5 if s.sequence_parallel else 0.0
+        return 1.0, 0.0
+    return (0.5 if s.sequence_parallel else 0.0), 1.0
 
 
 def expert_seconds(s: Setting, token: TokenWork, per_stage: float) -> float:

@@ -124,18 +124,36 @@ def test_gathering_keys_before_attention_hides_nothing_of_it():
 
 
 @pytest.mark.parametrize(
-    ("stack", "sequence_parallel", "recompute", "sums"),
+    ("stack", "sequence_parallel", "recompute", "seen", "hidden"),
     [
-        ("megatron-2021", False, "none", 2.0),  # one forward, one backward
-        ("megatron-2021", False, "full", 3.0),
-        ("megatron-2022", False, "full", 2.0),  # that of the backward pass overlaps the weights' gradients
-        ("megatron-2022", True, "selective", 1.5),  # but for the gathering of the output's gradient
+        ("megatron-2021", False, "none", 2.0, 0.0),  # one forward, one backward
+        ("megatron-2021", False, "full", 3.0, 0.0),
+        ("megatron-2022", False, "full", 2.0, 1.0),  # that of the backward pass overlaps the weights' gradients
+        ("megatron-2022", True, "selective", 1.5, 1.0),  # but for the gathering of the output's gradient
     ],
 )
-def test_sums_of_a_block_over_tensor_parallel_ranks(stack, sequence_parallel, recompute, sums):
+def test_sums_of_a_block_over_tensor_parallel_ranks(stack, sequence_parallel, recompute, seen, hidden):
     one = setting(tp=8, stack=stack, sequence_parallel=sequence_parallel, activation_recompute=recompute)
     blocks, stream = 2 * 32, 4096 * 4096 * 2
-    assert work(one).tensor_seconds == pytest.approx(sums * blocks * 2 * one.links.ring_seconds(stream, 8))
+    sums = blocks * 2 * one.links.ring_seconds(stream, 8)
+    assert work(one).tensor_seconds == pytest.approx(seen * sums)
+    assert work(one).hidden_tensor_seconds == pytest.approx(hidden * sums)
+
+
+@pytest.mark.parametrize(
+    ("stack", "state_bytes", "bytes_per_parameter"),
+    [
+        # fp16: 2 zeroed, 6 copied, 8 unscaled, 4 norm, 8 clipped, 28 AdamW, 6 copied back.
+        ("megatron-2021", 8.0, 62),
+        # Gradients in fp32: 4 zeroed, 4 norm, 8 clipped, 28 AdamW, 6 copied back.
+        ("megatron", 8.0, 50),
+        ("megatron", 2.0, 38),  # 8-bit moments
+        ("megatron", 0.0, 34),  # SGD
+    ],
+)
+def test_bytes_between_the_last_gradient_and_the_next_step(stack, state_bytes, bytes_per_parameter):
+    one = setting(stack=stack, sharding="none", state_bytes=state_bytes)
+    assert work(one).optimizer_bytes == pytest.approx(bytes_per_parameter * sum(held_params(one)))
 
 
 def test_a_product_that_adds_up_gradients_itself_leaves_nothing_to_add():
