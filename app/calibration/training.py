@@ -215,10 +215,10 @@ def judged(runs: Sequence[Measured], errors: Any) -> list[scoring.Judged]:
     ]
 
 
-def residuals(runs: Sequence[Measured], errors: Any) -> list[Residual]:
-    """measured / predicted seconds by kind and framework."""
+def residuals(runs: Sequence[Measured], errors: Any, again: bool = False) -> list[Residual]:
+    """measured / predicted seconds by kind and framework; `again`: of runs that were left out otherwise, too."""
     return [
-        Residual(run.kind, run.framework, run.source, run.pair, float(np.exp(error)))
+        Residual(run.kind, run.framework, run.source, run.pair, float(np.exp(error)), again=again)
         for run, error in zip(runs, errors, strict=True)
     ]
 
@@ -253,25 +253,28 @@ def range_of(
     shares = {tail: inside(found, tail, group) for tail in TAILS}
     tail = min(TAILS, key=lambda one: abs(shares[one] - HELD))
     low, high = quantiles(found, tail)
-    spread = Spread(low=low, high=high, rows=len(found), groups=len({one.group for one in found}))
+    rows, groups = sum(not one.again for one in found), len({one.group for one in found})
+    spread = Spread(low=low, high=high, rows=rows, groups=groups)
     sources = tuple(sorted({one.source for one in found}))
     return Range(metric=metric, engine=engine, nearness=nearness, spread=spread, coverage=shares[tail], sources=sources)
 
 
 def speed_ranges(runs: Sequence[Measured], pairs: Any, sources: Any) -> list[Range]:
-    """Ranges by kind and framework from pairs left out, and for frameworks not measured from sources left out."""
-    by_pair, by_source = residuals(runs, pairs), residuals(runs, sources)
+    """Ranges by kind and framework from pairs and from sources left out, each run both ways, since whoever asks has a
+    site of their own; for frameworks not measured from sources left out."""
+    by_source = residuals(runs, sources)
+    both = [*residuals(runs, pairs), *residuals(runs, sources, again=True)]
     found = []
     for name in sorted({run.kind for run in runs}):
-        own = [one for one in by_pair if one.metric_class == name]
+        own = [one for one in both if one.metric_class == name]
         for framework in sorted({one.engine for one in own}):
             chosen = [one for one in own if one.engine == framework]
-            if len(chosen) >= LEAST_RUNS and len({one.group for one in chosen}) >= LEAST_GROUPS:
+            if len(chosen) >= 2 * LEAST_RUNS and len({one.group for one in chosen}) >= LEAST_GROUPS:
                 found.append(range_of(name, framework, INTERPOLATED, chosen, lambda one: one.group))
         found.append(range_of(name, ANY, INTERPOLATED, own, lambda one: one.group))
         left = [one for one in by_source if one.metric_class == name]
         found.append(range_of(name, ANY, EXTRAPOLATED, left, lambda one: one.source))
-    found.append(range_of(ANY, ANY, INTERPOLATED, by_pair, lambda one: one.group))
+    found.append(range_of(ANY, ANY, INTERPOLATED, both, lambda one: one.group))
     return found
 
 

@@ -9,10 +9,10 @@ from zlib import crc32
 import numpy as np
 
 from app.accuracy import scoring
+from app.calculations.training.coefficients import FRAMEWORK_ON_GENERATION
 from app.calculations.training.work import peak
-from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED, Spread
+from app.calculations.uncertainty import ANY, EXTRAPOLATED, INTERPOLATED, Spread, spread
 from app.calibration import training, training_memory
-from app.calibration.ranges import Range
 from app.calibration.training import Measured
 from app.calibration.training_memory import Peak
 from app.measurements.training import Run, run_of, speed
@@ -40,20 +40,6 @@ def by_fold(pairs: Sequence[str], folds: int) -> Iterator[tuple[list[int], list[
         )
 
 
-def spread_among(lines: Sequence[Range], names: Sequence[str], engine: str) -> tuple[Spread | None, str]:
-    """The first range of these kinds for the framework, else for all, and how near that is."""
-    found = {(line.metric, line.engine, line.nearness): line.spread for line in lines}
-    for name in names:
-        for key, nearness in (
-            ((name, engine, INTERPOLATED), INTERPOLATED),
-            ((name, ANY, EXTRAPOLATED), EXTRAPOLATED),
-            ((name, ANY, INTERPOLATED), INTERPOLATED),
-        ):
-            if key in found:
-                return found[key], nearness
-    return None, EXTRAPOLATED
-
-
 def speed_lines(rows: Iterable[Row], runs: Sequence[Measured], pairs: Any, sources: Any) -> Iterator[Line]:
     """All metrics of the runs that were fitted; `pairs` and `sources` are their errors with those left out."""
     of_run: dict[tuple[str, str], list[Row]] = {}
@@ -62,20 +48,21 @@ def speed_lines(rows: Iterable[Row], runs: Sequence[Measured], pairs: Any, sourc
             of_run.setdefault((row["source"], row["id"].rpartition("-")[0]), []).append(row)
     for own, others in by_fold([run.pair for run in runs], training.FOLDS):
         ranges = training.speed_ranges([runs[n] for n in others], pairs[others], sources[others])
-        known = {runs[n].framework for n in others}
+        spreads = {(line.metric, line.engine, line.nearness): line.spread for line in ranges}
+        known = {level for n in others for level in runs[n].levels if level[0] == FRAMEWORK_ON_GENERATION}
         for place in own:
             run = runs[place]
             seconds = run.seconds * float(np.exp(-pairs[place]))
-            spread, nearness = spread_among(ranges, (run.kind, ANY), run.framework)
-            nearness = nearness if run.framework in known else EXTRAPOLATED
+            nearness = INTERPOLATED if known.intersection(run.levels) else EXTRAPOLATED
+            found = spread(spreads, run.kind, run.framework, nearness) or spread(spreads, ANY, ANY, INTERPOLATED)
             for row in of_run.get((run.source, run.identifier.rpartition("-")[0]), ()):
-                yield line_of(row, run_of(row), seconds, spread, nearness)
+                yield line_of(row, run_of(row), seconds, found, nearness)
 
 
-def line_of(row: Row, run: Run, seconds: float, spread: Spread | None, nearness: str) -> Line:
+def line_of(row: Row, run: Run, seconds: float, around: Spread | None, nearness: str) -> Line:
     """One metric of a run from its predicted step time."""
     metric = row["metric"]
-    ends = sorted(speed(metric, one, run) for one in (spread.around(seconds) if spread else ()))
+    ends = sorted(speed(metric, one, run) for one in (around.around(seconds) if around else ()))
     plain = speed(metric, naive_seconds(run), run)
     numbers = (speed(metric, seconds, run), *(ends or (None, None)), plain)
     return (row["id"], *map(cell, numbers), nearness)
@@ -93,12 +80,13 @@ def memory_lines(rows: Iterable[Row], peaks: Sequence[Peak], pairs: Any, sources
     by_id = {row["id"]: row for row in rows}
     for own, others in by_fold([one.pair for one in peaks], training_memory.FOLDS):
         ranges = training_memory.memory_ranges([peaks[n] for n in others], pairs[others], sources[others])
+        spreads = {(line.metric, line.engine, line.nearness): line.spread for line in ranges}
         known = {peaks[n].run.memory.recipe.name for n in others}
         for place in own:
             one = peaks[place]
             recipe = one.run.memory.recipe.name
-            spread, nearness = spread_among(ranges, (kind(one.run),), recipe)
-            nearness = nearness if recipe in known else EXTRAPOLATED
+            nearness = INTERPOLATED if recipe in known else EXTRAPOLATED
+            found = spread(spreads, kind(one.run), recipe, nearness)
             value = float(by_id[one.identifier]["value"]) * float(np.exp(-pairs[place]))
-            low, high = spread.around(value) if spread else (None, None)
+            low, high = found.around(value) if found else (None, None)
             yield (one.identifier, *map(cell, (value, low, high, None)), nearness)

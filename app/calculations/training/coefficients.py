@@ -51,6 +51,8 @@ class Coefficients:
 
 NAMES = tuple(one.name for one in fields(Coefficients))
 Level = tuple[str, str]
+#: Of a framework on a generation of GPUs: measured there, its range is that of what is known.
+FRAMEWORK_ON_GENERATION = "framework on generation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ class TrainingEfficiency:
 
 
 def framework_on_generation(setting: Setting) -> Level:
-    return "framework on generation", f"{setting.stack.family} {setting.gpu.architecture}"
+    return FRAMEWORK_ON_GENERATION, f"{setting.stack.family} {setting.gpu.architecture}"
 
 
 def levels(setting: Setting) -> tuple[Level, ...]:
