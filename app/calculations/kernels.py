@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from app.calculations.arrays import Numbers, is_zero, larger, smaller, where
 
@@ -24,8 +25,7 @@ UNFUSED_KERNELS = 4
 Constants = Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(NamedTuple):
     """What the seconds of a kernel are made of: launch + (compute^p + memory^p)^(1/p) + serial."""
 
     launch: Numbers = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.calculations import kernels
 from app.calculations.accelerator import Gpu
@@ -125,8 +126,7 @@ class Seconds:
         return words[max(self.as_dict(), key=lambda name: self.as_dict()[name])]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timed:
+class Timed(NamedTuple):
     """One operator with what its time is made of, coefficients applied; seconds of all its `count` copies."""
 
     operator: Operator
