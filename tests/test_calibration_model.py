@@ -12,6 +12,7 @@ import pytest
 from app.accuracy.scoring import metric_class
 from app.calculations import estimate
 from app.calculations.coefficients import EXPECTED, NAMES, Efficiency
+from app.calibration import fit, folds
 from app.calibration.compiled import Compiled, compile_rows
 from app.calibration.model import Table
 from app.measurements.serving import answer, run_of, speed_results
@@ -62,3 +63,26 @@ def test_a_compiled_row_predicts_what_its_estimate_says(compiled: dict, factor: 
         scenario = replace(run.scenario, efficiency=deviated(one.levels, factor), **kept)
         best = estimate(scenario).best
         assert found == pytest.approx(answer(row, run, best, speed_results(best))["value"], rel=1e-6), key
+
+
+def test_sources_leave_a_fit_one_by_one_and_all_else_in_five_parts(compiled: dict) -> None:
+    some = [one for _, one in compiled.values()]
+    sources = {one.source for one in some}
+    assert len(sources) > folds.FOLDS
+    assert set(folds.folds_of("sources", some)) == sources
+    assert len(set(folds.folds_of("pairs", some))) <= folds.FOLDS
+    for one in some:
+        assert folds.fold_of("pairs", one.pair) == folds.fold_of("pairs", f"{one.model} {one.gpu}")
+
+
+def test_what_only_a_left_out_source_taught_falls_back_to_what_is_expected(compiled: dict) -> None:
+    """Measurements of one source on an engine of its own: without it that engine keeps what is expected."""
+    some = [one for _, one in compiled.values()]
+    alone = next(one.source for one in some if len({other.source for other in some if other.engine == one.engine}) == 1)
+    found = fit.fit(Table(some), rounds=4).deviations
+    left = folds.left_out(some, found, "sources")
+    engine = next(one.engine for one in some if one.source == alone)
+    with_it, without = (fits[("engine", engine)] for fits in (found, left.fit_without(alone)))
+    assert max(map(abs, with_it.values())) > 0.01
+    assert max(map(abs, without.values())) < 0.1 * max(map(abs, with_it.values()))
+    assert left.fit_without("a source that is not in it") == found

@@ -92,12 +92,12 @@ def rows_of_runs(models=("Llama-3.1-8B-Instruct", "Llama-3.1-70B-Instruct"), wat
 
 def test_a_left_out_prediction_does_not_know_its_own_pair():
     """What is measured of a pair moves the predictions of the others, and not its own."""
-    speeds = [Efficiency()] * power.FOLDS
+    speed = Efficiency()
 
     def predicted(watts):
         rows = [*rows_of_runs(watts="500")]
         rows[0] |= {"value": watts}
-        left = power.left_out(rows, speeds, "pairs", IDLE)
+        left = power.left_out(rows, list(power.observe(rows, speed)), lambda fold: speed, "pairs", IDLE)
         return dict(zip((row.identifier for row in left.rows), left.watts, strict=True))
 
     low, high = predicted("300"), predicted("600")
@@ -109,7 +109,8 @@ def test_a_left_out_prediction_does_not_know_its_own_pair():
 def test_watts_of_pairs_that_were_left_out_are_met():
     """Every fourth published measurement of power, speeds as calibrated: the mean of the two sources' medians."""
     rows = [row for row in published.serving() if scoring.metric_class(row) == "power"][::4]
-    left = power.left_out(rows, [catalog.efficiency()] * power.FOLDS, "pairs", IDLE)
+    speed = catalog.efficiency()
+    left = power.left_out(rows, list(power.observe(rows, speed)), lambda fold: speed, "pairs", IDLE)
     found = scoring.headlines(folds.judged(left.rows, left.errors))["power"]
     assert found.sources == 2 and found.pooled.rows > 100
     assert found.mean_of_source_medians < 0.11

@@ -4,7 +4,7 @@ They are predicted by whole estimates with the coefficients of fits that their p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,14 +39,14 @@ class Beside:
         return f"{self.model} {self.gpu}"
 
 
-def predicted(rows: Iterable[Row], fits: Sequence[Efficiency]) -> Iterator[Beside]:
-    """The rows that can be predicted; `fits` are those of the folds of pairs."""
+def predicted(rows: Iterable[Row], fit_without: Callable[[str], Efficiency]) -> Iterator[Beside]:
+    """The rows that can be predicted, each by the fit without its fold of pairs."""
     for row in rows:
         try:
             run = run_of(row)
             scenario = run.scenario
-            fold = fold_of(f"{scenario.model.name} {scenario.gpu.slug}")
-            best = sought(row["metric"], run, estimate(replace(scenario, efficiency=fits[fold])).best)
+            efficiency = fit_without(fold_of("pairs", f"{scenario.model.name} {scenario.gpu.slug}"))
+            best = sought(row["metric"], run, estimate(replace(scenario, efficiency=efficiency)).best)
             value = answer(row, run, best, speed_results(best))["value"]
         except (InvalidInput, ValueError):
             continue

@@ -1,4 +1,7 @@
-"""Errors on what was left out: whole groups (runs, pairs of model and GPU, models, ...) leave the fit in turn."""
+"""Errors on what was left out: whole groups (runs, pairs of model and GPU, models, ...) leave the fit in turn.
+
+Sources leave it one by one, as a new one would join them; of the many others a fifth at a time.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from app.accuracy import scoring
-from app.calculations.watch import Watch, nobody, part_of, passing
+from app.calculations.watch import Watch, nobody, passing
 from app.calibration.compiled import Compiled
 from app.calibration.fit import Deviations, Equations, as_deviations, coefficients_of, derivatives, errors
 from app.calibration.model import Table
@@ -47,17 +50,29 @@ GROUPINGS: Mapping[str, Callable[[MeasuredRow], str]] = {
 }
 
 
-def fold_of(group: str) -> int:
-    return crc32(group.encode()) % FOLDS
+def fold_of(grouping: str, group: str) -> str:
+    """Name of what leaves the fit together with a group."""
+    return group if grouping == "sources" else str(crc32(group.encode()) % FOLDS)
+
+
+def folds_of(grouping: str, rows: Sequence[MeasuredRow]) -> Any:
+    """The same of every row."""
+    group = GROUPINGS[grouping]
+    return np.array([fold_of(grouping, group(row)) for row in rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
     """Fits that each fold was left out of, and what they make of their fold."""
 
-    fits: tuple[Deviations, ...]
+    whole: Deviations
+    fits: Mapping[str, Deviations]
     #: ln(measured / predicted) of every row, predicted by the fit that its group was left out of.
     errors: Any
+
+    def fit_without(self, fold: str) -> Deviations:
+        """The fit that a fold was left out of; that to all where none of its rows is in it."""
+        return self.fits.get(fold, self.whole)
 
 
 def left_out(
@@ -73,24 +88,23 @@ def left_out(
     taught falls back to what is expected.
     """
     if not rows:
-        return LeftOut(fits=(start,) * FOLDS, errors=np.zeros(0))
-    group = GROUPINGS[grouping]
-    fold = np.array([fold_of(group(row)) for row in rows])
+        return LeftOut(whole=start, fits={}, errors=np.zeros(0))
+    fold = folds_of(grouping, rows)
     table, equations = Table(rows), Equations(rows)
     found, centre = equations.flat(start), equations.flat(expected or {})
     coefficients = coefficients_of(rows, start)
     left = errors(table, coefficients)
     slope = derivatives(table, coefficients, left)
-    numbers = passing(range(FOLDS), part_of(watch, 0, 2))
-    parts = [equations.sums(left, slope, np.flatnonzero(fold == number)) for number in numbers]
-    matrix, right = (sum(part[position] for part in parts) for position in range(2))
-    predicted, fits = np.zeros(len(rows)), []
-    for number, (own_matrix, own_right) in enumerate(passing(parts, part_of(watch, 1, 2))):
+    matrix, right = equations.sums(left, slope, np.arange(len(rows)))
+    predicted, fits = np.zeros(len(rows)), {}
+    for name in passing(sorted(set(fold)), watch):
+        own = np.flatnonzero(fold == name)
+        own_matrix, own_right = equations.sums(left, slope, own)
         without = found + equations.change(matrix - own_matrix, right - own_right, found - centre)
-        fits.append(as_deviations(equations.names, without))
-        all_rows = errors(table, coefficients_of(rows, fits[-1]))
-        predicted[fold == number] = all_rows[fold == number]
-    return LeftOut(fits=tuple(fits), errors=predicted)
+        fits[name] = as_deviations(equations.names, without)
+        of_fold = [row for row, fold_of_row in zip(rows, fold, strict=True) if fold_of_row == name]
+        predicted[own] = errors(Table(of_fold), coefficients_of(of_fold, fits[name]))
+    return LeftOut(whole=start, fits=fits, errors=predicted)
 
 
 def judged(rows: Sequence[MeasuredRow], left: Any) -> list[scoring.Judged]:

@@ -23,7 +23,7 @@ from app.calculations.uncertainty import (
 )
 from app.calibration.beside import Beside
 from app.calibration.compiled import Compiled
-from app.calibration.folds import FOLDS, fold_of
+from app.calibration.folds import folds_of
 from app.calibration.power import Observed
 from app.calibration.ranges import Residual, ranges
 from app.catalog import MEASURED_COLUMNS
@@ -84,9 +84,9 @@ def lines(rows: Sequence[Row], errors: Errors, plain: Any) -> Iterator[tuple[str
     """Lines of accuracy.csv.gz. Prediction and range are made without the row's pair of model and GPU: as of a question
     that is interpolated, or extrapolated where the engine was measured on the GPU with no other model. `plain` is what
     a plain roofline says of each row."""
-    folds = np.array([fold_of(row.pair) for row in rows])
-    for number in range(FOLDS):
-        kept = [int(place) for place in np.flatnonzero(folds != number)]
+    folds = folds_of("pairs", rows)
+    for fold in sorted(set(folds)):
+        kept = [int(place) for place in np.flatnonzero(folds != fold)]
         others = [rows[place] for place in kept]
         of_others = {
             nearness: tuple(way[kept] for way in errors[nearness]) for nearness in (INTERPOLATED, EXTRAPOLATED)
@@ -94,7 +94,7 @@ def lines(rows: Sequence[Row], errors: Errors, plain: Any) -> Iterator[tuple[str
         found = ranges(residuals(others, of_others))
         spreads = {(line.metric, line.engine, line.nearness): line.spread for line in found}
         known = measured(others)
-        for place in map(int, np.flatnonzero(folds == number)):
+        for place in map(int, np.flatnonzero(folds == fold)):
             row = rows[place]
             value = row.measured * float(np.exp(-errors[INTERPOLATED][0][place]))
             nearness = known.nearness(row.engine, row.gpu, row.model)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
 from pathlib import Path
@@ -25,7 +25,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.watch import Watch, nobody, part_of, passing
 from app.calibration.compiled import compiled
 from app.calibration.fit import NOISE, SOFT
-from app.calibration.folds import FOLDS, GROUPINGS, fold_of
+from app.calibration.folds import folds_of
 from app.calibration.model import Table
 from app.measurements.prediction import Row
 from app.measurements.serving import run_of
@@ -250,15 +250,20 @@ class LeftOut:
 
 
 def left_out(
-    rows: Sequence[Row], speeds: Sequence[Efficiency], grouping: str, idle: float, watch: Watch = nobody
+    rows: Sequence[Row],
+    seen: Sequence[Observed],
+    fit_without: Callable[[str], Efficiency],
+    grouping: str,
+    idle: float,
+    watch: Watch = nobody,
 ) -> LeftOut:
-    """Watts of every row by a fit that its group was left out of; `speeds` are the fits of speed, fold by fold."""
+    """Watts of every row by a fit that its group was left out of; `seen` are the rows as any fit of speed sees them,
+    `fit_without` the fits of speed by what they lack."""
     found: dict[str, tuple[Observed, float]] = {}
-    for number, efficiency in zip(range(FOLDS), speeds, strict=True):
-        observed = list(observe(passing(rows, part_of(watch, number, FOLDS)), efficiency))
-        out = [fold_of(GROUPINGS[grouping](row)) == number for row in observed]
-        if not any(out):
-            continue
+    folds = sorted(set(folds_of(grouping, seen)))
+    for number, fold in enumerate(folds):
+        observed = list(observe(passing(rows, part_of(watch, number, len(folds))), fit_without(fold)))
+        out = folds_of(grouping, observed) == fold
         model = power_model(fit([row for row, one in zip(observed, out, strict=True) if not one], idle), idle)
         found |= {row.identifier: (row, watts(row, model)) for row, one in zip(observed, out, strict=True) if one}
     ordered = [found[identifier] for identifier in sorted(found)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -129,7 +129,7 @@ def calibrate(
     idle = catalog.hardware().power.idle
     powered = [row for row in rows if scoring.metric_class(row) in watts.CLASSES]
     with watched("Fitting power") as watch:
-        observed = watts.observe(passing(powered, watch), speed_of(compiled, fitted.deviations))
+        observed = list(watts.observe(passing(powered, watch), speed_of(compiled, fitted.deviations)))
         coefficients = watts.fit(observed, idle)
     if power is not None:
         with writable("power", power):
@@ -142,8 +142,8 @@ def calibrate(
         for number, name in enumerate(names):
             halves = [part_of(watch, 2 * number + half, 2 * len(names)) for half in range(2)]
             speeds[name] = folds.left_out(compiled, fitted.deviations, name, watch=halves[0])
-            fits = [speed_of(compiled, deviations) for deviations in speeds[name].fits]
-            powers[name] = watts.left_out(powered, fits, name, idle, halves[1])
+            without = efficiency_without(compiled, speeds[name])
+            powers[name] = watts.left_out(powered, observed, without, name, idle, halves[1])
     speed = left_out.errors_at({name: found.errors for name, found in speeds.items()})
     drawn = left_out.errors_at({name: found.errors for name, found in powers.items()})
     powered_rows = powers["pairs"].rows
@@ -154,7 +154,7 @@ def calibrate(
     if accuracy is not None:
         with watched("Predicting power") as watch:
             plain = watts.on_roofline(powered_rows, passing(powered, watch))
-        found = speed_lines(rows, compiled, speed, [Efficiency(deviations=one) for one in speeds["pairs"].fits])
+        found = speed_lines(rows, compiled, speed, efficiency_without(compiled, speeds["pairs"]))
         with writable("accuracy", accuracy):
             left_out.write(accuracy, [*found, *left_out.lines(powered_rows, drawn, plain)])
     if measured is not None:
@@ -204,8 +204,16 @@ def speed_of(compiled: list[Compiled], deviations: fit.Deviations) -> Efficiency
     return Efficiency(deviations=deviations) if compiled else catalog.efficiency()
 
 
+def efficiency_without(compiled: list[Compiled], speed: folds.LeftOut) -> Callable[[str], Efficiency]:
+    """The coefficients of speed of the fit that a fold was left out of."""
+    return lambda fold: speed_of(compiled, speed.fit_without(fold))
+
+
 def speed_lines(
-    rows: list[dict[str, str]], compiled: list[Compiled], speed: left_out.Errors, fits: list[Efficiency]
+    rows: list[dict[str, str]],
+    compiled: list[Compiled],
+    speed: left_out.Errors,
+    fit_without: Callable[[str], Efficiency],
 ) -> list[tuple[str, ...]]:
     """Lines of /accuracy of all speeds that count: those that were fitted to, and those beside."""
     if not compiled:
@@ -213,7 +221,7 @@ def speed_lines(
     fitted = {row.identifier for row in compiled}
     beside = [row for row in rows if scoring.metric_class(row) in SPEEDS and row["id"] not in fitted]
     with watched("Predicting the others") as watch:
-        others = list(not_fitted.predicted(passing(beside, watch), fits))
+        others = list(not_fitted.predicted(passing(beside, watch), fit_without))
     of_others = not_fitted.errors(others)
     errors = {nearness: tuple(np.concatenate([found, of_others]) for found in ways) for nearness, ways in speed.items()}
     plain = np.concatenate([Table(compiled).on_roofline(), np.full(len(others), np.nan)])
