@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import gcd
 from types import MappingProxyType
 from typing import Any
 
@@ -14,9 +15,10 @@ from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
 from app.calculations.inputs import Input, inputs_of
 from app.calculations.scenario import CUSTOM
+from app.calculations.tensor import Tensor
 from app.calculations.training.flops import CONVENTIONS
 from app.calculations.training.inputs import TrainingInputs
-from app.calculations.training.memory import MemorySetting
+from app.calculations.training.memory import MemorySetting, peak_memory
 from app.calculations.training.optimizer import Optimizer
 from app.calculations.training.recipe import Adapter, Recipe
 from app.calculations.training.run import Interruptions
@@ -83,9 +85,12 @@ class Question:
         recipe = recipe_of(values["framework"])
         optimizer = optimizer_of(values["optimizer"])
         s = setting(values, self.model, self.gpu, recipe, optimizer)
+        memory = memory_setting(values, s, recipe, optimizer)
+        if optimizer.paged:
+            s = replace(s, paged_bytes=peak_memory(s, memory).paged_out)
         return TrainingScenario(
             setting=s,
-            memory=memory_setting(values, s, recipe, optimizer),
+            memory=memory,
             hardware=catalog.hardware(),
             efficiency=training_catalog.efficiency(),
             spreads=training_catalog.spreads(),
@@ -118,54 +123,76 @@ def unknown(field: str, name: str, known: Mapping[str, object]) -> InvalidInput:
 
 def setting(values: Mapping[str, Any], model: Model, gpu: Gpu, recipe: Recipe, optimizer: Optimizer) -> Setting:
     """What the step's time depends on."""
-    offload = "paged" if optimizer.paged else values["offload"]
+    stack = training_catalog.stacks()[recipe.stack]
+    formats = formats_of(values, recipe)
+    of_framework = StateFormats.of(recipe, sharding=values["sharding"])
+    asked = values["gradient_precision"] != AUTO or values["precision"] == "fp32"
+    full = values["activation_recompute"] == "full"
     return Setting(
         model=model,
         gpu=gpu,
         links=training_catalog.links(gpu, network_gb_s=values["network_gb_s"]),
-        stack=training_catalog.stacks()[recipe.stack],
+        stack=stack,
         num_gpus=values["num_gpus"],
         seq_len=values["seq_len"],
         micro_batch_size=values["micro_batch_size"],
         global_batch_size=values["global_batch_size"],
         **{name: values[name] for name in ("tp", "pp", "vpp", "cp", "ep", "dp", "sharding", "precision")},
-        hsdp_gpus=values["hsdp_gpus"] or catalog.hardware().node_gpus,
+        hsdp_gpus=values["hsdp_gpus"] or gpus_of_a_node(values),
         activation_recompute=values["activation_recompute"],
+        recompute_layers=values["recompute_layers"] if full else None,
         method=values["method"],
+        adapter=adapter_of(values),
         sequence_parallel=values["sequence_parallel"],
         document_tokens=values["document_tokens"],
         dropless=values["dropless"] and model.is_mixture_of_experts,
-        offload="" if offload == "none" else offload,
-        state_bytes=optimizer.matrices * (optimizer.moment_bytes or recipe.moment_bytes),
+        expert_imbalance=values["expert_imbalance"],
+        offload="" if values["offload"] == "none" else values["offload"],
+        state_bytes=optimizer.bytes_per_parameter(square(model), formats.moment),
+        gradient_bytes=formats.gradient if asked else None,
+        update_bytes=formats.update_bytes - of_framework.update_bytes,
         asynchronous_tp=values["asynchronous_tp"],
-        compiled=values["compiled"],
+        compiled=values["compiled"] or not stack.compiles,
+    )
+
+
+def gpus_of_a_node(values: Mapping[str, Any]) -> int:
+    """Data-parallel GPUs of a node, as many as divide all of them."""
+    return gcd(max(catalog.hardware().node_gpus // values["tp"], 1), values["dp"] * values["cp"])
+
+
+def square(model: Model) -> Tensor:
+    """A matrix as most of the model's are."""
+    return Tensor("matrix", "other", (model.hidden_size, model.hidden_size), "linear")
+
+
+def adapter_of(values: Mapping[str, Any]) -> Adapter | None:
+    if values["method"] == "full":
+        return None
+    kind = {"qlora": "lora"}.get(values["method"], values["method"])
+    return Adapter(kind=kind, rank=values["lora_rank"], targets=values["lora_targets"])
+
+
+def formats_of(values: Mapping[str, Any], recipe: Recipe) -> StateFormats:
+    return StateFormats.of(
+        recipe,
+        sharding=values["sharding"],
+        precision=values["precision"],
+        method=values["method"],
+        master=values["master_weights"],
+        gradient=values["gradient_precision"],
+        state=values["state_precision"],
     )
 
 
 def memory_setting(values: Mapping[str, Any], s: Setting, recipe: Recipe, optimizer: Optimizer) -> MemorySetting:
     """What the memory depends on beside."""
-    adapter = None
-    if not s.trains_weights:
-        kind = {"qlora": "lora"}.get(s.method, s.method)
-        adapter = Adapter(kind=kind, rank=values["lora_rank"], targets=values["lora_targets"])
     return MemorySetting(
         recipe=recipe,
-        formats=StateFormats.of(
-            recipe,
-            sharding=s.sharding,
-            precision=s.precision,
-            method=s.method,
-            master=values["master_weights"],
-            gradient=values["gradient_precision"],
-            state=values["state_precision"],
-        ),
+        formats=formats_of(values, recipe),
         optimizer=optimizer,
-        adapter=adapter,
         loss=recipe.default_loss if values["loss"] == AUTO else values["loss"],
-        offload=values["offload"],
-        expert_imbalance=values["expert_imbalance"],
         recompute_group=values["recompute_group"] if s.activation_recompute == "full" else 1,
-        recompute_layers=values["recompute_layers"] if s.activation_recompute == "full" else None,
     )
 
 
@@ -239,6 +266,31 @@ def check_method(raw: Mapping[str, object], values: Mapping[str, Any]) -> None:
                 f"{values['activation_recompute']}.",
                 "activation_recompute full, or leave it out",
             )
+    if values["recompute_layers"] is not None and values["recompute_group"] > 1:
+        raise InvalidInput(
+            "recompute_group",
+            f"{TRAINING_INPUTS['recompute_group'].label}: {values['recompute_group']} is Megatron's uniform method, "
+            f"and recompute_layers {values['recompute_layers']} its block method.",
+            "one of them",
+        )
+
+
+def check_model(model: Model, values: Mapping[str, Any]) -> None:
+    """InvalidInput for settings that mean nothing with this model."""
+    layers = values["recompute_layers"]
+    if layers is not None and layers > model.num_layers:
+        raise InvalidInput(
+            "recompute_layers",
+            f"{TRAINING_INPUTS['recompute_layers'].label}: {model.name} has {model.num_layers} layers, not {layers}.",
+            f"0 to {model.num_layers}",
+        )
+    imbalance = values["expert_imbalance"]
+    if imbalance > 1 and not model.is_mixture_of_experts:
+        raise InvalidInput(
+            "expert_imbalance",
+            f"{TRAINING_INPUTS['expert_imbalance'].label}: {imbalance:g}, but {model.name} has no experts.",
+            "1",
+        )
 
 
 def model_of(inputs: Mapping[str, object]) -> Model:
@@ -261,6 +313,7 @@ def question(raw: Mapping[str, object], *, model: Model | None = None) -> tuple[
     gpu = custom_gpu(values) if is_custom_gpu else catalog.gpu(values["gpu"], region=region)
     if model is None:
         model = custom_model(values) if is_custom_model else catalog.model(values["model"])
+    check_model(model, values)
     logged = {name: values[name] for name in TRAINING_INPUTS}
     logged |= {"model": model.name, "gpu": gpu.slug}
     if is_custom_model:

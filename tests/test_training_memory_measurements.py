@@ -65,11 +65,11 @@ def test_rows_are_predicted_in_what_they_print(base, quantity, gigabyte):
 
 
 def test_adapters_are_read_from_the_configuration():
-    adapter = memory_run(row(LITGPT | {"notes": LITGPT_LORA}, value=1)).memory.adapter
+    adapter = memory_run(row(LITGPT | {"notes": LITGPT_LORA}, value=1)).setting.adapter
     assert adapter is not None
     assert (adapter.rank, adapter.targets, adapter.head) == (32, "qv", False)
     wide = LITGPT_LORA.replace("'lora_mlp': False", "'lora_mlp': True")
-    assert memory_run(row(LITGPT | {"notes": wide}, value=1)).memory.adapter.targets == "all"
+    assert memory_run(row(LITGPT | {"notes": wide}, value=1)).setting.adapter.targets == "all"
 
 
 @pytest.mark.parametrize(

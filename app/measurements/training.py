@@ -190,7 +190,6 @@ def fits(setting: Setting) -> bool:
         recipe=recipe,
         formats=StateFormats.of(recipe, sharding=setting.sharding, precision=setting.precision, method=setting.method),
         optimizer=training_catalog.optimizers()["adamw"],
-        adapter=None if setting.trains_weights else ADAPTER,
         loss=recipe.default_loss,
     )
     return peak_memory(setting, memory).process <= setting.gpu.memory_bytes - catalog.hardware().driver_bytes
@@ -275,6 +274,7 @@ def uncut(row: Row, model: Model, stack: Stack, batch: int) -> Setting:
         activation_recompute=row.get("activation_recompute") or default_recompute(stack),
         recomputed=recomputed(row),
         method=method_of(row),
+        adapter=None if method_of(row) == "full" else ADAPTER,
         sequence_parallel=sequence_parallel(row, stack),
         document_tokens=packed_tokens(row, stack),
         multi_token=model.mtp_layers if is_megatron and "w/o mtp" not in notes else 0,

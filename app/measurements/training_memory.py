@@ -117,7 +117,9 @@ def memory_run(row: Row) -> MemoryRun:
     if "nf4" in notes and not setting.trains_weights:
         setting = replace(setting, method="qlora")
     recipe = recipe_of(row, setting)
-    offload = {"all": "all"}.get(setting.offload, "none")
+    setting = replace(setting, adapter=adapter_of(row, setting))
+    if "activation offload" in notes:
+        setting = replace(setting, offload="activations")
     gradient = "auto"
     if recipe.name == "megatron-deepspeed" and setting.precision == "bf16":
         gradient = "bf16-optimizer"
@@ -125,9 +127,7 @@ def memory_run(row: Row) -> MemoryRun:
         recipe=recipe,
         formats=formats_of(recipe, setting, gradient, "nf4-dq" in notes or "nf4" not in notes),
         optimizer=optimizer_of(row),
-        adapter=adapter_of(row, setting),
         loss=loss_of(row, recipe),
-        offload="activations" if "activation offload" in notes else offload,
         optimizer_in_backward=in_backward(row, setting),
     )
     quantity = quantity_of(row, recipe)

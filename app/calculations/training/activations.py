@@ -14,8 +14,8 @@ from app.calculations.tensor import Tensor
 from app.calculations.training.recipe import Adapter, Recipe
 from app.calculations.training.setting import Setting
 
-#: Bytes of a 16-bit activation, of the log-sum-exp of a head, of a router's score.
-WIDE, LOGSUMEXP, SCORE = 2.0, 4.0, 4.0
+#: Bytes of the log-sum-exp of a head, of a router's score.
+LOGSUMEXP, SCORE = 4.0, 4.0
 #: Bytes that an unfused softmax keeps per score: its output, the dropout mask and the dropped-out weights
 #: (Korthikanti et al., section 4.1); without dropout its output alone.
 SCORES_WITH_DROPOUT, SCORES = 5.0, 2.0
@@ -40,9 +40,16 @@ class Autograd:
     setting: Setting
     recipe: Recipe
     hidden_size: int
-    adapter: Adapter | None = None
-    expert_imbalance: float = 1.0
     fused_attention: bool = True
+
+    @property
+    def adapter(self) -> Adapter | None:
+        return self.setting.adapter
+
+    @property
+    def wide(self) -> float:
+        """Bytes of an activation."""
+        return self.setting.wide_bytes
 
     @property
     def stream(self) -> int:
@@ -75,12 +82,12 @@ def attention(block: Attention | LatentAttention, a: Autograd) -> Iterator[Kept]
         keys = block.nope_dim + block.rope_dim
         query, key, value = block.num_heads * keys, block.num_heads * keys, block.num_heads * block.value_dim
         latents = sum(t.shape[0] for t in linear(block) if "_a_proj" in t.name)
-        yield Kept("attention", "elementwise", 2 * WIDE * latents / a.stream)
+        yield Kept("attention", "elementwise", 2 * a.wide * latents / a.stream)
     else:
         heads = block.num_heads if a.recipe.repeats_kv and block.num_kv_heads > 1 else block.num_kv_heads
         query, key, value = block.num_heads * block.head_dim, heads * block.head_dim, heads * block.value_dim
-    yield Kept("attention", "product", WIDE * (query + key + value) / tp)
-    out = WIDE * block.num_heads * block.value_dim / tp
+    yield Kept("attention", "product", a.wide * (query + key + value) / tp)
+    out = a.wide * block.num_heads * block.value_dim / tp
     if a.fused_attention:
         yield Kept("attention", "attention", out + LOGSUMEXP * block.num_heads / tp)
     else:
@@ -93,8 +100,8 @@ def mlp(width: float, gated: bool, a: Autograd, keeps_product: bool) -> Iterator
     """Outputs of the first products, of the activation, and the input of the last product."""
     copies = a.recipe.gated_copies if gated else a.recipe.plain_copies
     products = 2.0 if gated else 1.0
-    yield Kept("feed-forward", "product", WIDE * products * width)
-    yield Kept("feed-forward", "elementwise", WIDE * ((copies - products) + (1.0 if keeps_product else 0.0)) * width)
+    yield Kept("feed-forward", "product", a.wide * products * width)
+    yield Kept("feed-forward", "elementwise", a.wide * ((copies - products) + (1.0 if keeps_product else 0.0)) * width)
 
 
 def feed_forward(block: FeedForward, a: Autograd) -> Iterator[Kept]:
@@ -105,9 +112,9 @@ def feed_forward(block: FeedForward, a: Autograd) -> Iterator[Kept]:
 def experts(block: Experts, a: Autograd) -> Iterator[Kept]:
     """Routed copies of a token: permuted input, what an expert's MLP keeps, its output; scores of the router."""
     s = a.setting
-    routed = block.experts_per_token * a.expert_imbalance / (s.tp if s.ep > 1 else 1)
+    routed = block.experts_per_token * s.imbalance / (s.tp if s.ep > 1 else 1)
     yield Kept("router", "elementwise", SCORE * block.num_experts / a.stream)
-    yield Kept("routed copies", "elementwise", 2 * WIDE * routed * a.hidden_size)
+    yield Kept("routed copies", "elementwise", 2 * a.wide * routed * a.hidden_size)
     keeps = any(a.keeps_input(t) for t in block.tensors if t.group == "expert")
     for one in mlp(routed * block.width / s.expert_tp, block.gated, a, keeps):
         yield Kept("experts", one.kind, one.bytes)
@@ -119,8 +126,8 @@ def experts(block: Experts, a: Autograd) -> Iterator[Kept]:
 def recurrent(block: Recurrent, a: Autograd) -> Iterator[Kept]:
     """Output of the projection into the block, the same after the convolution, and the block's output."""
     projected = sum(t.shape[0] * t.copies for t in linear(block) if is_input_side(t))
-    yield Kept("state space", "product", WIDE * projected / a.setting.tp)
-    yield Kept("state space", "elementwise", WIDE * 1.5 * projected / a.setting.tp)
+    yield Kept("state space", "product", a.wide * projected / a.setting.tp)
+    yield Kept("state space", "elementwise", a.wide * 1.5 * projected / a.setting.tp)
 
 
 KEEPERS: dict[type, Callable[..., Iterator[Kept]]] = {
@@ -140,14 +147,14 @@ def adapters(block: Block, a: Autograd) -> Iterator[Kept]:
         return
     tp = a.setting.tp
     if a.adapter.kind == "adapter":
-        yield Kept("adapters", "product", WIDE * (a.hidden_size + 2 * a.adapter.rank))
+        yield Kept("adapters", "product", a.wide * (a.hidden_size + 2 * a.adapter.rank))
         return
     for tensor in linear(block):
         if not a.adapter.adapts(tensor.name, tensor.group):
             continue
         often = getattr(block, "experts_per_token", 1) if tensor.group == "expert" else 1
         outputs, inputs = tensor.shape
-        size = WIDE * 2 * a.adapter.rank + (WIDE * outputs / tp if a.adapter.kind == "dora" else 0.0)
+        size = a.wide * 2 * a.adapter.rank + (a.wide * outputs / tp if a.adapter.kind == "dora" else 0.0)
         if a.adapter.dropout:
             size += a.recipe.adapter_dropout_bytes * inputs / (tp if tensor.split_axis == 1 else 1)
         yield Kept("adapters", "product", often * size)
@@ -174,7 +181,7 @@ def kept(layer: Layer, a: Autograd) -> list[Kept]:
     read = [any(a.keeps_input(t) for t in linear(block) if is_input_side(t)) for block in layer.blocks]
     # Blocks that run in parallel read one normalised input.
     inputs = min(sum(read), max(count, 1)) if count < len(layer.blocks) else sum(read)
-    found.append(Kept("norms", "elementwise", WIDE * h * inputs))
+    found.append(Kept("norms", "elementwise", a.wide * h * inputs))
     if a.recipe.dropout:
         found.append(Kept("dropout masks", "mask", h * len(layer.blocks)))
     for block in layer.blocks:
@@ -193,8 +200,8 @@ def sums(found: list[Kept]) -> dict[str, float]:
 
 
 def checkpoint_bytes(a: Autograd) -> float:
-    """The 16-bit input of a layer, all that full recomputation keeps."""
-    return WIDE * a.hidden_size / a.stream
+    """The input of a layer, all that full recomputation keeps."""
+    return a.wide * a.hidden_size / a.stream
 
 
 def selected(layer: Layer, a: Autograd) -> dict[str, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from app.calculations.architecture import Model
 from app.calculations.training.operators import token_work
+from app.calculations.training.recipe import Adapter
 
 #: Forward pass, gradients of inputs and of weights.
 PASSES, FROZEN_PASSES = 3, 2
@@ -81,21 +82,23 @@ def flops_per_token(
     recomputed: tuple[float, float] = (0.0, 0.0),
     attended_tokens: int | None = None,
     multi_token: int = 0,
+    adapter: Adapter | None = None,
 ) -> TokenFlops:
     """FLOPs per token: passes x 2 x parameters + attention; `recomputed` are shares of products and attention.
 
-    Frozen weights (LoRA) have no gradients of their own: two passes, 4N. Routed experts count as often as they run.
+    Frozen weights (LoRA) have no gradients of their own: two passes, 4N, and three of the `adapter`. Routed experts
+    count as often as they run.
     `attended_tokens`: length of the samples packed into a sequence; `multi_token` prediction heads count as layers.
     """
-    work = token_work(model, attended_tokens or seq_len, multi_token=multi_token)
+    work = token_work(model, attended_tokens or seq_len, multi_token=multi_token, adapter=adapter)
     passes = PASSES if trains_weights else FROZEN_PASSES
     products = work.linear_flops + work.expert_flops
     # token_work counts the causal half of the square.
     attention = 2 * convention.attention * work.attention_flops + work.recurrent_flops
     head = work.head_flops
     idle = 2 * (model.active_params - (products + head) / 2) if convention.all_params and not multi_token else 0.0
-    counted = passes * (products + head + max(idle, 0.0)) + PASSES * attention
-    repeated = recomputed[0] * products + recomputed[1] * attention
+    counted = passes * (products + head + max(idle, 0.0)) + PASSES * (attention + work.adapter_flops)
+    repeated = recomputed[0] * (products + work.adapter_flops) + recomputed[1] * attention
     return TokenFlops(model=counted, hardware=counted + repeated)
 
 

@@ -80,7 +80,7 @@ class TrainingInputs:
         group="method", kind="choice", label="Precision", default="bf16", choices=(
             ("bf16", "BF16"), ("fp16", "FP16"), ("fp32", "FP32 (TF32)"), ("fp8", "FP8"), ("mxfp8", "MXFP8"),
             ("nvfp4", "NVFP4")),
-        help="Format of dense products. Attention, norms and lm_head stay 16-bit.")
+        help="Format of dense products. Attention, norms and lm_head stay 16-bit, but for FP32.")
     tp: Any = declared(
         group="layout", kind="integer", label="Tensor parallel", minimum=1, maximum=1024, unit="GPUs",
         placeholder="automatic", help="Every matrix is cut over this many GPUs.")
@@ -145,7 +145,7 @@ class TrainingInputs:
         help="What lies in host memory between uses.")
     expert_imbalance: Any = declared(
         group="memory", kind="number", label="Expert imbalance", default=1.0, minimum=1.0, maximum=100, unit="ratio",
-        help="Tokens on the fullest GPU's experts over the mean. 1 is perfect balance.")
+        help="Tokens on the fullest GPU's experts over the mean, with expert parallelism. 1 is perfect balance.")
     framework: Any = declared(
         group="software", kind="name", catalogue="frameworks", label="Framework", default="auto",
         help="auto: torchtune for fine-tuning, Megatron-Core where tensors or stages are cut, else torchtitan.")

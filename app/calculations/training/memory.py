@@ -13,9 +13,9 @@ from math import ceil
 from app.calculations.training.activations import Autograd, checkpoint_bytes, kept, selected, sums
 from app.calculations.training.optimizer import Optimizer
 from app.calculations.training.pipeline import micro_batches
-from app.calculations.training.recipe import Adapter, Recipe
+from app.calculations.training.recipe import Recipe
 from app.calculations.training.setting import Setting
-from app.calculations.training.states import WIDE, StateFormats, States, states
+from app.calculations.training.states import StateFormats, States, states
 from app.calculations.weights import Stage, stages
 
 #: Share of the logits' bytes that is there at once where the loss goes over chunks (torchtune: eight), or is fused with
@@ -32,16 +32,11 @@ class MemorySetting:
     recipe: Recipe
     formats: StateFormats
     optimizer: Optimizer
-    adapter: Adapter | None = None
     #: full, compiled, chunked or fused.
     loss: str = "full"
-    #: none, optimizer, all or activations.
-    offload: str = "none"
     optimizer_in_backward: bool = False
-    expert_imbalance: float = 1.0
-    #: Full recomputation: layers per kept input, and how many layers of a stage it covers (None: all).
+    #: Full recomputation: layers per kept input.
     recompute_group: int = 1
-    recompute_layers: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +117,6 @@ def autograd(s: Setting, m: MemorySetting) -> Autograd:
         setting=s,
         recipe=m.recipe,
         hidden_size=s.model.hidden_size,
-        adapter=m.adapter,
-        expert_imbalance=m.expert_imbalance,
         fused_attention=s.stack.fused_attention,
     )
 
@@ -139,17 +132,17 @@ def stage_activations(s: Setting, m: MemorySetting, stage: Stage, copies: float)
 
     layers = list(stage.layers(s.model))
     count = sum(often for _, often in layers)
-    covered = min(count if m.recompute_layers is None else m.recompute_layers, count)
+    covered = min(count if s.recompute_layers is None else s.recompute_layers, count)
     full = s.activation_recompute == "full"
     whole_share = 1 - covered / count if full and count else 1.0
-    on_gpu = min(1.0, LAYERS_BESIDE_HOST / max(count, 1)) if m.offload == "activations" else 1.0
+    on_gpu = min(1.0, LAYERS_BESIDE_HOST / max(count, 1)) if s.offload == "activations" else 1.0
     for layer, often in layers:
         one = selected(layer, a) if s.activation_recompute == "selective" else sums(kept(layer, a))
         for term, size in one.items():
             add(term, tokens * often * copies * size * whole_share * on_gpu)
     if s.tp > 1 and s.sequence_parallel:
         gathered = m.recipe.asynchronous_copies if s.asynchronous_tp else m.recipe.gathered_copies
-        add("gathered sequence", tokens * gathered * WIDE * s.model.hidden_size)
+        add("gathered sequence", tokens * gathered * s.wide_bytes * s.model.hidden_size)
     if full and covered:
         inputs = ceil(covered / m.recompute_group)
         add("layer inputs", tokens * copies * inputs * checkpoint_bytes(a) * on_gpu)
@@ -180,10 +173,7 @@ def stage_memory(s: Setting, m: MemorySetting, index: int, stage: Stage) -> Memo
     found = Memory(
         stage=index,
         in_flight=copies,
-        states=states(
-            s, stage, m.recipe, m.formats, m.optimizer, m.adapter,
-            offload=m.offload, in_backward=m.optimizer_in_backward,
-        ),
+        states=states(s, stage, m.recipe, m.formats, m.optimizer, in_backward=m.optimizer_in_backward),
         activations=stage_activations(s, m, stage, copies),
         logits=logit_bytes(s, m, stage),
         workspace=m.recipe.workspace_bytes,

@@ -19,6 +19,8 @@ from app.calculations.architecture import (
     Tensor,
 )
 from app.calculations.operators import RECURRENT_FLOPS_PER_STATE_ELEMENT, attended_pairs
+from app.calculations.training.adapters import products
+from app.calculations.training.recipe import Adapter
 
 #: Passes of the residual stream around a block: norm and residual addition.
 STREAMS_PER_BLOCK = 2
@@ -47,6 +49,9 @@ class TokenWork:
     #: Scores that an unfused softmax writes and reads: heads x context.
     scores: float
     recurrent_flops: float
+    #: Of adapters, all trained.
+    adapter_flops: float
+    adapter_narrowness: float
     #: Elements that norms, activations and residuals pass over; of them between routed experts' products.
     elements: float
     expert_elements: float
@@ -150,6 +155,7 @@ def token_work(
     sequence_parallel: bool = True,
     multi_token: int = 0,
     tile: int = WIDE_TILE,
+    adapter: Adapter | None = None,
 ) -> TokenWork:
     """The forward work of one token; `multi_token` prediction modules add as many last layers and heads."""
     dense, routed = Products(), Products()
@@ -166,6 +172,13 @@ def token_work(
                 routed.add(count * product_flops(tensor, expert_tp) * share, tensor, expert_tp, TILE)
             else:
                 dense.add(count * product_flops(tensor, tp), tensor, tp, tile)
+    beside = [
+        (count * flops, narrow)
+        for block, count in counts
+        if adapter
+        for flops, narrow in products(block, adapter, model.hidden_size, tp, expert_tp)
+    ]
+    adapters = sum(flops for flops, _ in beside)
     attentions = [(one, count) for one, count in counts if isinstance(one, Attention | LatentAttention)]
     experts = [(one, count) for one, count in counts if isinstance(one, Experts)]
     states = sum(count * one.state_elements for one, count in counts if isinstance(one, Recurrent))
@@ -180,6 +193,8 @@ def token_work(
         head_flops=(1 + multi_token) * 2 * model.hidden_size * model.vocab_size / tp,
         attention_flops=sum(count * attention_flops(one, seq_len, tp) for one, count in attentions),
         scores=sum(count * ceil(one.num_heads / tp) * float(seq_len) for one, count in attentions),
+        adapter_flops=adapters,
+        adapter_narrowness=sum(flops * narrow for flops, narrow in beside) / adapters if adapters else 0.0,
         recurrent_flops=RECURRENT_FLOPS_PER_STATE_ELEMENT * states / tp,
         elements=sum(count * block_elements(one, model.hidden_size, tp, stream_tp) for one, count in counts),
         expert_elements=sum(count * expert_elements(one, model.hidden_size) / tp for one, count in experts),

@@ -8,11 +8,11 @@ from typing import Any
 
 from app.calculations.report import Quantity, quantity
 from app.calculations.training import run as totals
+from app.calculations.training.adapters import adapter_params
 from app.calculations.training.scenario import TrainingScenario
 from app.calculations.training.search import GIB, Candidate, Choice, reason, remedies
 from app.calculations.training.speed import Quantity as Ranged
 from app.calculations.training.speed import Speed, speed
-from app.calculations.training.states import adapter_params
 from app.calculations.uncertainty import EXTRAPOLATED, INTERPOLATED, Spread, spread
 
 TERA = 1e12
@@ -93,7 +93,7 @@ def memory_results(one: Candidate) -> dict[str, Any]:
 
 def trained_params(scenario: TrainingScenario) -> float:
     """Parameters with gradients, whole model."""
-    model, adapter = scenario.setting.model, scenario.memory.adapter
+    model, adapter = scenario.setting.model, scenario.setting.adapter
     if adapter is None:
         return float(model.total_params)
     if adapter.kind == "adapter":

@@ -14,7 +14,7 @@ from app.calculations.training.memory import MemorySetting
 from app.calculations.training.pipeline import micro_batches
 from app.calculations.training.run import Interruptions
 from app.calculations.training.setting import Setting
-from app.calculations.training.work import PEAKS
+from app.calculations.training.work import PEAKS, multiplies
 from app.calculations.uncertainty import Spreads
 
 
@@ -142,8 +142,8 @@ def check_batch(s: Setting) -> None:
 
 def check_precision(s: Setting) -> None:
     """Whether the GPU multiplies in the format."""
-    if s.precision != "fp32" and not s.gpu.supports(PEAKS[s.precision]):
-        legal = [name for name in PEAKS if s.gpu.supports(PEAKS[name])]
+    if s.precision != "fp32" and not multiplies(s.gpu, s.precision):
+        legal = [name for name in PEAKS if multiplies(s.gpu, name)]
         wide = s.gpu.sixteen_bit
         raise InvalidInput(
             "precision", f"{s.gpu.name} has no {s.precision.upper()} units; try {wide}.", ", ".join(legal) or wide
@@ -152,10 +152,10 @@ def check_precision(s: Setting) -> None:
 
 def check_memory(s: Setting, m: MemorySetting) -> None:
     """Ranks and groups that mean something."""
-    if m.adapter and m.adapter.rank > s.model.hidden_size:
+    if s.adapter and s.adapter.rank > s.model.hidden_size:
         raise InvalidInput(
             "lora_rank",
-            f"Adapter rank {m.adapter.rank} is wider than the model ({s.model.hidden_size}); try 8 to 128.",
+            f"Adapter rank {s.adapter.rank} is wider than the model ({s.model.hidden_size}); try 8 to 128.",
             f"1 to {s.model.hidden_size}",
         )
     if s.sharding == "hsdp" and s.hsdp_gpus and (s.dp * s.cp) % min(s.hsdp_gpus, s.dp * s.cp):

@@ -227,7 +227,7 @@ def changes(one: Candidate) -> Iterator[tuple[str, dict[str, Any]]]:
         degree = getattr(s, name)
         if s.dp % 2 == 0:
             yield f"{label} parallel {2 * degree}", {name: 2 * degree, "dp": s.dp // 2}
-    if m.offload == "none":
+    if not s.offload:
         yield "optimizer states in host memory", {"offload": "optimizer"}
         yield "activations in host memory", {"offload": "activations"}
     if s.trains_weights:

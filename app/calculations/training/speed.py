@@ -76,6 +76,7 @@ def speed(
         recomputed=setting.recomputed_shares,
         attended_tokens=setting.document_tokens,
         multi_token=setting.multi_token,
+        adapter=setting.adapter,
     )
     top = peak(setting, setting.precision)
     rate = setting.tokens_per_step / setting.num_gpus / seconds

@@ -33,6 +33,8 @@ class Stack:
     hides_backward_sums: bool = False
     #: Whether the products of weights' gradients add to the sum of earlier micro-batches themselves.
     fuses_accumulation: bool = False
+    #: Whether torch.compile fuses its kernels; others have fused ones of their own.
+    compiles: bool = False
     #: Whether its recipes cut a pipeline stage into as many chunks of layers as they can.
     interleaves: bool = False
     #: Whether context parallelism gathers all keys and values before attention, not passing them round beside it.

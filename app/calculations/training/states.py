@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.calculations.tensor import Tensor
+from app.calculations.training.adapters import adapter_params, bottleneck_params
 from app.calculations.training.optimizer import Optimizer
-from app.calculations.training.recipe import Adapter, Recipe
-from app.calculations.training.setting import Setting
+from app.calculations.training.recipe import Recipe
+from app.calculations.training.setting import FULLY_SHARDED, Setting
 from app.calculations.training.work import expert_replicas
 from app.calculations.weights import Stage
 
@@ -23,7 +24,6 @@ WIDE = 2.0
 #: Bytes per parameter of NF4 with double quantisation: 4 bits, an 8-bit scale per 64, an FP32 one per 256 scales
 #: (QLoRA, arXiv:2305.14314, section 3), and without: an FP32 scale per 64.
 NF4_DOUBLE, NF4 = 0.5 + 1 / 64 + 4 / (64 * 256), 0.5 + 4 / 64
-FULLY_SHARDED = ("zero3", "fsdp-full", "hsdp")
 #: Layers gathered at once: the one that computes and the one fetched ahead.
 GATHERED_LAYERS = 2
 
@@ -58,6 +58,9 @@ class StateFormats:
     #: FP32 gradients of the optimizer's shard.
     shard_gradient: float = 0.0
     quantized: float | None = None
+    #: Frozen weights and adapters' weights, and adapters' gradients.
+    frozen: float = WIDE
+    adapter_gradient: float = WIDE
 
     @classmethod
     def of(
@@ -76,7 +79,9 @@ class StateFormats:
         sizes = {"fp32": 4.0, "bf16": 2.0, "fp8": 1.0}
         nf4 = (NF4_DOUBLE if double_quantized else NF4) if method == "qlora" else None
         if precision == "fp32":
-            return cls(weight=4.0, master=0.0, gradient=4.0, moment=sizes.get(state, 4.0), quantized=nf4)
+            gradient_bytes = sizes.get(gradient, 4.0)
+            return cls(weight=4.0, master=0.0, gradient=gradient_bytes, moment=sizes.get(state, 4.0), quantized=nf4,
+                       frozen=4.0, adapter_gradient=gradient_bytes)  # fmt: skip
         fp32 = {"on": 4.0, "off": 0.0}.get(master, recipe.master_bytes)
         beside = fp32 > 0 and sharding in (*FULLY_SHARDED, "fsdp-grad-op")
         return cls(
@@ -86,7 +91,15 @@ class StateFormats:
             moment=sizes.get(state, recipe.moment_bytes if master == "auto" else (4.0 if fp32 else 2.0)),
             shard_gradient=recipe.shard_gradient_bytes if gradient == "auto" else 0.0,
             quantized=nf4,
+            adapter_gradient=sizes.get(gradient, WIDE),
         )
+
+    @property
+    def update_bytes(self) -> float:
+        """Bytes that updating a weight moves: its gradient read, it read and written, a 16-bit copy made of fp32."""
+        if self.master:
+            return 4.0 + 2 * self.master + self.master + WIDE
+        return 12.0 if self.weight == 4.0 else 3 * WIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,54 +139,46 @@ def shards(s: Setting, replicas: int) -> tuple[int, int, int]:
             return 1, 1, 1
 
 
-def adapter_params(tensor: Tensor, adapter: Adapter, tp: int) -> float:
-    """Parameters of LoRA beside one tensor on a rank: A (rank x inputs) and B (outputs x rank), one of them cut."""
-    if tensor.kind != "linear" or not adapter.adapts(tensor.name, tensor.group):
-        return 0.0
-    outputs, inputs = tensor.shape
-    cut = (outputs / tp, inputs) if tensor.split_axis == 0 else (outputs, inputs / tp)
-    extra = outputs if adapter.kind == "dora" else 0
-    return (adapter.rank * sum(cut) + extra) * tensor.copies
-
-
 def states(
     s: Setting,
     stage: Stage,
     recipe: Recipe,
     formats: StateFormats,
     optimizer: Optimizer,
-    adapter: Adapter | None,
     *,
-    offload: str = "",
     in_backward: bool = False,
 ) -> States:
     """Bytes of states on a GPU of the stage. `in_backward`: the optimizer runs as soon as a gradient is there."""
     weights = master = gradients = moments = adapters = step = 0.0
-    trained = s.method == "full"
+    trained, adapter = s.method == "full", s.adapter
+    weights_on_gpu, on_gpu = 0.0 if s.weights_in_host else 1.0, 0.0 if s.updates_in_host else 1.0
+    weight_bytes, gradient_bytes, state_bytes = adapter_bytes(formats, optimizer)
+    adapter_sizes = (weight_bytes, gradient_bytes, state_bytes * on_gpu)
     for one in held(s, stage, unties=recipe.unties):
         over_w, over_g, over_o = shards(s, one.replicas)
         if not trained:
             quantized = formats.quantized if one.tensor.kind == "linear" and one.tensor.group != "lm_head" else None
-            weights += one.elements * (quantized or WIDE) / over_w
+            weights += one.elements * (quantized or formats.frozen) / over_w * weights_on_gpu
             if adapter and one.elements:
                 share = one.elements / one.tensor.params
                 own = adapter_params(one.tensor, adapter, 1) * share if adapter.kind != "adapter" else 0.0
-                adapters += own * adapter_bytes(formats, optimizer) / over_w
+                adapters += own * dealt(adapter_sizes, (over_w, over_g, over_o))
             continue
-        on_gpu = 0.0 if offload in ("optimizer", "all") else 1.0
-        weights += one.elements * formats.weight / over_w * (0.0 if offload == "all" else 1.0)
+        weights += one.elements * formats.weight / over_w * weights_on_gpu
         # FSDP's parameter is the FP32 shard: where it stays gathered only 16-bit copies do.
         master += one.elements * formats.master / over_o * on_gpu
-        gradients += one.elements * formats.gradient / over_g * (0.0 if in_backward or offload == "all" else 1.0)
+        gradients += one.elements * formats.gradient / over_g * (0.0 if in_backward else weights_on_gpu)
         gradients += one.elements * formats.shard_gradient / over_o * on_gpu
         size = optimizer.bytes_per_parameter(one.tensor, formats.moment)
         moments += one.elements * size / over_o * on_gpu
         step += one.elements * recipe.step_bytes / over_o * on_gpu
     if adapter and adapter.kind == "adapter":
         blocks = sum(count * len(layer.blocks) for layer, count in stage.layers(s.model))
-        adapters += blocks * 2 * adapter.rank * s.model.hidden_size * adapter_bytes(formats, optimizer)
+        adapters += (
+            blocks * bottleneck_params(adapter, s.model.hidden_size) * dealt(adapter_sizes, shards(s, s.dp * s.cp))
+        )
     if s.sharding == "fsdp-grad-op" and formats.weight == 0.0 and trained:
-        weights += sum(one.elements for one in held(s, stage, unties=recipe.unties)) * WIDE
+        weights += sum(one.elements for one in held(s, stage, unties=recipe.unties)) * s.wide_bytes
     return States(
         weights=weights,
         master_weights=master,
@@ -185,10 +190,19 @@ def states(
     )
 
 
-def adapter_bytes(formats: StateFormats, optimizer: Optimizer) -> float:
-    """Weight, gradient, FP32 copy where there is one, and states of an adapter's parameter."""
+def adapter_bytes(formats: StateFormats, optimizer: Optimizer) -> tuple[float, float, float]:
+    """Of an adapter's parameter: weight, gradient, and what the optimizer keeps, with the FP32 copy where it is."""
     matrix = Tensor("adapter", "other", (1024, 1024), "linear")
-    return WIDE + WIDE + formats.master + optimizer.bytes_per_parameter(matrix, formats.moment)
+    return (
+        formats.frozen,
+        formats.adapter_gradient,
+        formats.master + optimizer.bytes_per_parameter(matrix, formats.moment),
+    )
+
+
+def dealt(sizes: tuple[float, float, float], over: tuple[int, int, int]) -> float:
+    """Bytes of weight, gradient and states, each over its shards."""
+    return sum(size / count for size, count in zip(sizes, over, strict=True))
 
 
 def gathered(s: Setting, stage: Stage, recipe: Recipe, formats: StateFormats, trained: bool) -> float:
@@ -197,7 +211,7 @@ def gathered(s: Setting, stage: Stage, recipe: Recipe, formats: StateFormats, tr
     The root unit (embedding, lm_head) stays gathered from forward to backward. With a pipeline, all layers of a stage
     stay gathered between micro-batches, and gradients are added up unscattered in FP32.
     """
-    if s.sharding not in FULLY_SHARDED or s.dp * s.cp == 1:
+    if not s.weights_in_host and (s.sharding not in FULLY_SHARDED or s.dp * s.cp == 1):
         return 0.0
     layers = [
         (sum(t.params_per_rank(s.expert_tp if t.group == "expert" else s.tp, s.ep if t.group == "expert" else 1)
@@ -210,8 +224,8 @@ def gathered(s: Setting, stage: Stage, recipe: Recipe, formats: StateFormats, tr
     ]
     root = (max if recipe.shards_ends and ends else sum)(ends)
     largest = max((size for size, _ in layers), default=0.0)
-    if s.pp > 1:
+    if s.pp > 1 and not s.weights_in_host:
         of_stage = sum(size * count for size, count in layers) + root
-        return of_stage * (WIDE + (formats.gradient if trained else 0.0))
+        return of_stage * (s.wide_bytes + (formats.gradient if trained else 0.0))
     units = GATHERED_LAYERS * largest + root
-    return units * WIDE * (2.0 if trained else 1.0)
+    return units * s.wide_bytes * (2.0 if trained else 1.0)

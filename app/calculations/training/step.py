@@ -56,6 +56,9 @@ class Work:
     #: (cp - 1) / cp: share of the scores that meet keys of other ranks.
     foreign_share: Numbers
     recurrent_flops: Numbers
+    adapter_flops: Numbers
+    adapter_narrowness: Numbers
+    adapter_passes: Numbers
     elements: Numbers
     expert_elements: Numbers
     element_passes: Numbers
@@ -128,6 +131,8 @@ def step_time(work: Work, c: Coefficients) -> StepTime:
     age = 1 + work.age_years * (c.age * (1 - work.has_experts) + c.expert_age * work.has_experts)
     narrow = 1 + c.narrow * work.linear_narrowness + c.short / work.tokens + c.ragged * work.ragged_share
     linear = age * work.linear_flops * work.linear_passes / (work.linear_peak * c.products) * narrow
+    thin = 1 + c.narrow * work.adapter_narrowness + c.short / work.tokens
+    linear += age * work.adapter_flops * work.adapter_passes / (work.wide_peak * c.products) * thin
     few = 1 + c.expert_narrow * work.expert_narrowness + c.expert_short / larger(work.expert_tokens, 1.0)
     few += c.expert_ragged * work.ragged_experts
     experts = age * work.expert_flops * work.linear_passes / (work.linear_peak * c.expert_products) * few

@@ -9,9 +9,10 @@ import pytest
 from app import training_catalog
 from app.calculations.architecture import Attention, FeedForward
 from app.calculations.training.activations import Autograd, checkpoint_bytes, kept, selected, sums
+from app.calculations.training.adapters import adapter_params
 from app.calculations.training.memory import MemorySetting, in_flight, memory_by_stage, peak_memory
 from app.calculations.training.recipe import Adapter
-from app.calculations.training.states import NF4, NF4_DOUBLE, StateFormats, adapter_params, states
+from app.calculations.training.states import NF4, NF4_DOUBLE, StateFormats, states
 from app.calculations.weights import stages
 from tests.calculations.training.settings import setting
 
@@ -22,12 +23,10 @@ TITAN = {"stack": "torchtitan"}
 def memory_setting(s, recipe="torchtitan", optimizer="adamw", **changes):
     one = training_catalog.expected_recipes()[recipe]
     formats = StateFormats.of(one, sharding=s.sharding, precision=s.precision, method=s.method)
-    adapter = None if s.trains_weights else Adapter(kind="lora", rank=8, targets="qv")
     found = MemorySetting(
         recipe=one,
         formats=formats,
         optimizer=training_catalog.optimizers()[optimizer],
-        adapter=adapter,
         loss=one.default_loss,
     )
     return replace(found, **changes)
@@ -48,7 +47,7 @@ def test_zero_of_7_5_billion_parameters_on_64_gpus(sharding, gigabytes):
     recipe = training_catalog.expected_recipes()["deepspeed"]
     formats = StateFormats.of(recipe, sharding="none", gradient="bf16")
     stage = next(stages(s.model, 1))
-    found = states(s, stage, recipe, formats, training_catalog.optimizers()["adamw"], None)
+    found = states(s, stage, recipe, formats, training_catalog.optimizers()["adamw"])
     scaled = found.resident * 7.5e9 / s.model.total_params / 1e9
     assert scaled == pytest.approx(gigabytes, rel=0.02)
 
@@ -159,19 +158,22 @@ def test_frozen_weights_keep_no_inputs_of_their_products():
     recipe = training_catalog.expected_recipes()["torchtitan"]
     layer = full.model.layers[0]
     mlp = next(b for b in layer.blocks if isinstance(b, FeedForward))
-    lora = Autograd(
-        setting=replace(full, method="lora"), recipe=recipe, hidden_size=4096,
-        adapter=Adapter(kind="lora", rank=8, targets="qv"),
-    )  # fmt: skip
+    frozen = replace(full, method="lora", adapter=Adapter(kind="lora", rank=8, targets="qv"))
+    lora = Autograd(setting=frozen, recipe=recipe, hidden_size=4096)
     whole = Autograd(setting=full, recipe=recipe, hidden_size=4096)
     saved = sums(kept(layer, whole))["feed-forward"] - sums(kept(layer, lora))["feed-forward"]
     assert saved == 2 * mlp.width
 
 
 def test_imbalance_grows_the_experts_tokens_only():
-    s = setting("mistralai/Mixtral-8x7B-v0.1")
-    a = Autograd(setting=s, recipe=training_catalog.expected_recipes()["megatron"], hidden_size=4096)
-    even, uneven = (sums(kept(s.model.layers[0], replace(a, expert_imbalance=n))) for n in (1.0, 1.5))
+    s = setting("mistralai/Mixtral-8x7B-v0.1", ep=8)
+    recipe = training_catalog.expected_recipes()["megatron"]
+
+    def of(setting):
+        return sums(kept(s.model.layers[0], Autograd(setting=setting, recipe=recipe, hidden_size=4096)))
+
+    even, uneven = (of(replace(s, expert_imbalance=n)) for n in (1.0, 1.5))
+    assert of(replace(s, ep=1, expert_imbalance=1.5)) == of(replace(s, ep=1))  # Each GPU holds all experts.
     for term in even:
         times = 1.5 if term in ("experts", "routed copies") else 1.0
         assert uneven[term] == pytest.approx(times * even[term])
@@ -231,15 +233,15 @@ def test_what_takes_less(less, more):
 @pytest.mark.parametrize(
     ("changes", "term"),
     [
-        ({"loss": "chunked"}, "logits"),
+        ({"changes": {"loss": "chunked"}}, "logits"),
         ({"offload": "optimizer"}, "optimizer_states"),
         ({"offload": "activations"}, "activations"),
-        ({"optimizer_in_backward": True}, "gradients"),
+        ({"changes": {"optimizer_in_backward": True}}, "gradients"),
     ],
     ids=str,
 )
 def test_what_lowers_one_term(changes, term):
-    assert peak(changes=changes).terms()[term] < peak().terms()[term]
+    assert peak(**changes).terms()[term] < peak().terms()[term]
 
 
 def test_paged_states_leave_a_full_gpu():
