@@ -13,7 +13,8 @@ from app import training_catalog
 from app.calculations.architecture import Model
 from app.calculations.parallelism import stage_sizes
 from app.calculations.training.memory import LAYERS_BESIDE_HOST
-from app.deploy.megatron_model import architecture, is_transformer, model_notes
+from app.deploy.megatron_gaps import model_notes
+from app.deploy.megatron_model import architecture, is_transformer
 from app.deploy.megatron_pipeline import pipeline_options
 from app.deploy.training_plan import (
     Plan,

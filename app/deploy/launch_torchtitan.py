@@ -156,11 +156,14 @@ def dealt(layers: int, chunks: int, first: int, last: int) -> list[int]:
 
 
 def compilation(plan: Plan) -> dict[str, Any]:
-    """torch.compile of the model and of the loss."""
+    """torch.compile of the model and of the loss; with loss auto, of what torchtitan compiles by itself."""
     parts = ["model"] if plan["compiled"] else []
-    if plan["loss"] == "compiled" or (plan["compiled"] and plan["loss"] != "full"):
+    if plan["loss"] == "compiled" or (plan["compiled"] and plan["loss"] in ("chunked", "fused")):
         parts.append("loss")
-    return {"compile.enable": bool(parts), "compile.components": ",".join(parts) or None}
+    return {
+        "compile.enable": bool(parts),
+        "compile.components": ",".join(parts) if parts and plan["loss"] != "auto" else None,
+    }
 
 
 def precision(plan: Plan, model: Model) -> dict[str, Any]:

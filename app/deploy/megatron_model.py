@@ -1,13 +1,12 @@
 """A model as Megatron-LM's arguments: what the tensors of its layers say, and what its configuration adds.
 
-Arguments: NVIDIA/Megatron-LM, megatron/training/arguments.py. What they cannot say is named, never left out: every
-tensor that no argument makes, and layers that differ where the arguments know one kind.
+Arguments: NVIDIA/Megatron-LM, megatron/training/arguments.py. What they cannot say is in `megatron_gaps`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from math import gcd
 from typing import Any, TypeVar
@@ -25,14 +24,6 @@ from app.calculations.architecture import (
 )
 from app.own import user_data
 
-#: Tensors that the arguments below make; a bias beside each is another question.
-MADE = {
-    "embed_tokens", "embed_positions", "final_norm", "lm_head", "input_layernorm", "post_attention_layernorm",
-    "q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm", "sinks", "q_a_proj", "q_a_layernorm", "q_b_proj",
-    "kv_a_proj", "kv_a_layernorm", "kv_b_proj", "up_proj", "gate_proj", "down_proj", "router", "shared_up_proj",
-    "shared_gate_proj", "shared_down_proj",
-}  # fmt: skip
-NORMS = ("input_layernorm", "post_attention_layernorm", "final_norm")
 QKV_BIASES = {"q_proj_bias", "k_proj_bias", "v_proj_bias"}
 LINEAR_BIASES = {"o_proj_bias", "up_proj_bias", "down_proj_bias"}
 #: Megatron-LM pads the vocabulary to a multiple of this, times tensor-parallel GPUs.
@@ -246,63 +237,3 @@ def is_transformer(model: Model) -> bool:
         len(layer.blocks) > 1 and not any(isinstance(block, Recurrent) for block in layer.blocks)
         for layer, _ in model.layer_counts
     )
-
-
-def model_notes(model: Model, tp: int) -> Iterator[str]:
-    """What of the model the arguments cannot say."""
-    read = Reading(model)
-    say = f"model {model.name}:"
-    biases = QKV_BIASES | LINEAR_BIASES | {f"{norm}_bias" for norm in NORMS} | {"gate_proj_bias"}
-    missing = sorted(name for name in read.tensors if name not in MADE | biases)
-    if missing:
-        yield f"{say} no argument makes its {', '.join(missing)}."
-    if read.has(*LINEAR_BIASES) and not all(read.has(name) for name in (*LINEAR_BIASES, *QKV_BIASES)):
-        yield f"{say} all linear layers get biases, of which it has some."
-    if not read.has("post_attention_layernorm"):
-        yield f"{say} one norm for attention and MLP side by side is not among the arguments; they run in turn."
-    yield from layer_notes(read, say)
-    yield from number_notes(read, say, tp)
-    if model.tower_params != 0:
-        yield f"{say} the language model only, without its vision or audio tower."
-
-
-def layer_notes(read: Reading, say: str) -> Iterator[str]:
-    """Layers that differ where the arguments know one kind."""
-    for kind, name in ((Attention, "attention"), (LatentAttention, "attention"), (FeedForward, "MLP")):
-        shapes = {
-            tuple(sorted((t.name, t.shape) for t in block.tensors))
-            for layer, _ in read.model.layer_counts
-            for block in layer.blocks
-            if isinstance(block, kind)
-        }
-        if len(shapes) > 1:
-            yield f"{say} its layers have {len(shapes)} kinds of {name}; the most frequent is given to all."
-    if any(len(layer.blocks) > 2 for layer, _ in read.model.layer_counts):
-        yield f"{say} some layers have more than attention and one MLP; the others are not among the arguments."
-    sizes = {window_of(layer) for layer in read.model.layers} - {None}
-    if len(sizes) > 1:
-        yield f"{say} windows of {', '.join(map(str, sorted(filter(None, sizes))))} tokens; no window is given."
-    one = read.attention
-    if one and one.value_dim != one.head_dim:
-        yield f"{say} values are {one.value_dim} wide and keys {one.head_dim}; both get the keys' width."
-    if one and read.has("q_norm") and read.tensors["q_norm"].shape[0] != one.head_dim:
-        yield f"{say} its norm of queries and keys spans all heads; --qk-layernorm is one for each."
-
-
-def number_notes(read: Reading, say: str, tp: int) -> Iterator[str]:
-    """Values that the configuration lacks, or gives in a way that no argument has."""
-    if not read.has("embed_positions"):
-        base, scaling = rotary(read.config)
-        kind = scaling.get("rope_type", scaling.get("type"))
-        if base is None:
-            yield f"{say} its rotary base, or that it has other positions, is not known; --rotary-base is 10000."
-        if kind not in (None, "default", "llama3") and not (kind == "yarn" and read.latent):
-            yield f"{say} no argument has {kind} scaling of rotary positions."
-    act = activation(read)
-    mlp = read.dense or read.experts
-    gated = bool(mlp and mlp.gated)
-    usual = ("silu", "swish", "") if gated else ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu2")
-    if act not in usual:
-        yield f"{say} no argument has its activation {act or 'of an unknown kind'}; {'SiLU' if gated else 'GELU'} is."
-    if read.model.vocab_size % tp:
-        yield f"{say} {read.model.vocab_size} rows of the vocabulary are padded to divide by tp {tp}."
