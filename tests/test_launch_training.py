@@ -367,6 +367,7 @@ def test_fsdp_of_megatron_has_its_checkpoints_and_its_connections() -> None:
         ({"model": MIXTRAL, "tp": 2, "dp": 8, "sequence_parallel": False}, "sequence_parallel false"),
         ({"offload": "activations", "pp": 2, "dp": 8}, "offload activations"),
         ({"offload": "all"}, "offload all"),
+        ({"model": "openai/gpt-oss-20b", "tp": 2, "dp": 8}, "tp 2 with ep 1"),
     ],
 )
 def test_megatron_is_not_given_what_it_asserts_against(changes: dict[str, Any], words: str) -> None:
@@ -450,7 +451,8 @@ def test_arguments_describe_the_model(model: str, arguments: dict[str, str | Non
     ("model", "words"),
     [
         ("google/gemma-2-9b", "post_feedforward_layernorm"),
-        ("google/gemma-2-9b", "its activation gelu_pytorch_tanh; SiLU is"),
+        ("google/gemma-2-9b", "its activation is gelu_pytorch_tanh, and SiLU is given"),
+        ("google/gemma-2-9b", "attn_logit_softcapping, final_logit_softcapping"),
         ("deepseek-ai/DeepSeek-V3.2", "index_k"),
         ("bigscience/bloom", "other positions"),
         ("microsoft/phi-2", "side by side"),

@@ -14,7 +14,7 @@ from app.calculations.architecture import Model
 from app.calculations.parallelism import stage_sizes
 from app.calculations.training.memory import LAYERS_BESIDE_HOST
 from app.deploy.megatron_gaps import model_notes
-from app.deploy.megatron_model import architecture, is_transformer
+from app.deploy.megatron_model import architecture, has_expert_biases, is_transformer
 from app.deploy.megatron_pipeline import pipeline_options
 from app.deploy.training_plan import (
     Plan,
@@ -102,6 +102,8 @@ def check(plan: Plan, model: Model) -> None:
         raise refusal(NAME, f"seq_len {plan['seq_len']} with cp {plan['cp']}", f"a multiple of {2 * plan['cp']}")
     if plan["ep"] > 1 and plan["precision"] == "fp16":
         raise refusal(NAME, f"precision fp16 with ep {plan['ep']}", "precision bf16")
+    if plan["tp"] > 1 and plan["ep"] == 1 and has_expert_biases(model):
+        raise refusal(NAME, f"tp {plan['tp']} with ep 1 and experts that have biases", "ep 2 or more, or tp 1")
     if model.num_experts and plan["tp"] > 1 and not plan["sequence_parallel"]:
         raise refusal(NAME, f"experts with tp {plan['tp']} and sequence_parallel false", "sequence_parallel true")
 

@@ -17,6 +17,14 @@ MADE = {
     "kv_a_proj", "kv_a_layernorm", "kv_b_proj", "up_proj", "gate_proj", "down_proj", "router", "shared_up_proj",
     "shared_gate_proj", "shared_down_proj",
 }  # fmt: skip
+#: Activations that the arguments have, of gated and of plain MLPs.
+GATED = ("silu", "swish", "")
+PLAIN = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu2")
+#: Keys of a configuration that change what is computed, not its size.
+UNSAID = (
+    "attention_chunk_size", "no_rope_layers", "use_qk_norm", "attn_logit_softcapping", "final_logit_softcapping",
+    "logit_scale", "logits_scaling", "embedding_multiplier", "attention_multiplier", "residual_multiplier",
+)  # fmt: skip
 NORMS = ("input_layernorm", "post_attention_layernorm", "final_norm")
 
 
@@ -70,11 +78,18 @@ def number_notes(read: Reading, say: str, tp: int) -> Iterator[str]:
             yield f"{say} its rotary base, or that it has other positions, is not known; --rotary-base is 10000."
         if kind not in (None, "default", "llama3") and not (kind == "yarn" and read.latent):
             yield f"{say} no argument has {kind} scaling of rotary positions."
-    act = activation(read)
-    mlp = read.dense or read.experts
-    gated = bool(mlp and mlp.gated)
-    usual = ("silu", "swish", "") if gated else ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu2")
-    if act not in usual:
-        yield f"{say} no argument has its activation {act or 'of an unknown kind'}; {'SiLU' if gated else 'GELU'} is."
+    yield from activation_notes(read, say)
+    unsaid = [key for key in UNSAID if read.config.get(key)]
+    if unsaid:
+        yield f"{say} no argument has its configuration's {', '.join(unsaid)}."
     if read.model.vocab_size % tp:
         yield f"{say} {read.model.vocab_size} rows of the vocabulary are padded to divide by tp {tp}."
+
+
+def activation_notes(read: Reading, say: str) -> Iterator[str]:
+    """Activations other than SiLU of gated MLPs and GELU or squared ReLU of plain ones; a gated one is usually SiLU."""
+    mlp, act = read.dense or read.experts, activation(read)
+    if mlp is None or act in (GATED if mlp.gated else PLAIN):
+        return
+    known = f"is {act}" if act else "is not known"
+    yield f"{say} its activation {known}, and {'SiLU' if mlp.gated else 'GELU'} is given."

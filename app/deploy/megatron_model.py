@@ -237,3 +237,8 @@ def is_transformer(model: Model) -> bool:
         len(layer.blocks) > 1 and not any(isinstance(block, Recurrent) for block in layer.blocks)
         for layer, _ in model.layer_counts
     )
+
+
+def has_expert_biases(model: Model) -> bool:
+    """Whether routed experts have biases, which Megatron-LM has for whole experts only."""
+    return any(t.group == "expert" and t.name.endswith("_bias") for t in model.tensors())
