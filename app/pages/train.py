@@ -63,14 +63,6 @@ METRICS: Mapping[str, tuple[tuple[str, str, Write], ...]] = {
     ),
 }  # fmt: skip
 
-#: Launcher -> its name and the frameworks that it starts.
-LAUNCHERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "megatron": ("Megatron-LM", ("megatron", "megatron-2021", "megatron-2022")),
-    "torchrun": ("torchrun with torchtitan (FSDP2)", ("torchtitan",)),
-    "accelerate": ("Hugging Face accelerate with FSDP", ("torchtune", "litgpt", "huggingface")),
-    "deepspeed": ("DeepSpeed", ("deepspeed", "megatron-deepspeed")),
-}
-
 
 @dataclass(frozen=True)
 class Launch:
@@ -251,11 +243,11 @@ def launches(inputs: Mapping[str, Any], results: Mapping[str, Any], work: Work) 
     """A command for each launcher, that of the estimated software first; those that cannot do the layout last."""
     framework = results["framework"]["name"]
     found = []
-    for name, (title, frameworks) in LAUNCHERS.items():
+    for name, launcher in launch_training.LAUNCHERS.items():
         text, problem = "", ""
         try:
             text = launch_training.snippet(name, inputs, results, work.model)
         except InvalidInput as error:
             problem = error.message
-        found.append(Launch(name, title, text, problem, framework in frameworks))
+        found.append(Launch(name, launcher.title, text, problem, framework in launcher.frameworks))
     return sorted(found, key=lambda one: (bool(one.problem), not one.fitting))
