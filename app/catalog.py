@@ -21,7 +21,7 @@ from app.calculations.accelerator import Gpu, Hardware
 from app.calculations.architecture import Model
 from app.calculations.coefficients import Efficiency
 from app.calculations.energy import Grid, PowerModel
-from app.calculations.engine import Engine
+from app.calculations.engine import Engine, release
 from app.calculations.errors import InvalidInput
 from app.calculations.huggingface import read_config
 from app.calculations.kernel_library import Curves
@@ -129,6 +129,8 @@ def models() -> Mapping[str, ModelEntry]:
 
 
 #: Ends of a name that say how a model was tuned, not what shape it has: the base model has the same.
+#: A name with a version behind it: "vllm 0.6.3", "sglang-v0.4.1".
+VERSIONED = re.compile(r"(?P<name>.*?[A-Za-z])[\s@=:_-]*v?(?P<version>\d+\.\d+\S*)")
 TUNED = re.compile(r"(instruct|chat|it|hf|base)$")
 
 
@@ -391,11 +393,29 @@ def engines() -> Mapping[str, Engine]:
 
 
 def engine(name: str, field: str = "engine") -> Engine:
-    """The engine of this name; InvalidInput with the nearest names where there is none."""
+    """The engine of this name, or the era of a name with a version such as "vllm 0.6.3"; InvalidInput with the nearest
+    names where there is none."""
     keys = {same(n): n for n in engines()} | {same(e.label): n for n, e in engines().items()}
-    if same(name) not in keys:
-        raise unknown(field, "Engine", name, engines())
-    return engines()[keys[same(name)]]
+    if same(name) in keys:
+        return engines()[keys[same(name)]]
+    versioned = VERSIONED.fullmatch(name.strip())
+    if versioned and same(versioned["name"]) in keys:
+        number = release(versioned["version"])
+        return era(engines()[keys[same(versioned["name"])]].family, number or (0, 0))
+    wrong = unknown(field, "Engine", name, engines())
+    raise InvalidInput(field, f"{wrong.message} For one that is not listed: other.", wrong.allowed)
+
+
+def eras(family: str) -> list[Engine]:
+    """The engines of a family, oldest first."""
+    found = (one for one in engines().values() if one.family == family)
+    return sorted(found, key=lambda one: release(one.since_version) or (0, 0))
+
+
+def era(family: str, number: tuple[int, int]) -> Engine:
+    """The engine that a version (major, minor) belongs to: the newest for what is newer than all, and the oldest."""
+    known = eras(family)
+    return ([one for one in known if (release(one.since_version) or (0, 0)) <= number] or known[:1])[-1]
 
 
 @cache

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from app.calculations.accelerator import Gpu
+
+
+def release(version: str) -> tuple[int, int] | None:
+    """(major, minor) of a version such as 0.6.3.post2; None where there is no number."""
+    found = re.search(r"(?<![\d.])(\d+)\.(\d+)", version)
+    return (int(found.group(1)), int(found.group(2))) if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from app.calculations.layout_estimate import GIB, Estimate, LayoutEstimate
@@ -22,8 +23,9 @@ def verdict(found: Estimate) -> str:
     """One sentence with the number that decides."""
     best = found.best
     gpus = f"{best.num_gpus} x {best.scenario.gpu.name}" if best.num_gpus > 1 else best.scenario.gpu.name
-    share = best.total_bytes / best.capacity
-    numbers = f"{gib(best.total_bytes)} of {gib(best.capacity)} GiB per GPU ({share:.0%}) on {gpus}."
+    share = best.total_bytes / best.capacity if best.capacity > 0 else math.inf
+    part = f" ({share:.0%})" if best.capacity > 0 else ""
+    numbers = f"{gib(best.total_bytes)} of {gib(best.capacity)} GiB per GPU{part} on {gpus}."
     if not best.fits:
         return f"Does not fit: {gib(best.shortfall_bytes)} GiB too much per GPU; {numbers}"
     if best.scenario.concurrency is None:
@@ -147,6 +149,8 @@ def warnings(found: Estimate) -> Iterator[str]:
             f"{scenario.request_rate:,.4g} requests per second arrive and {best.speed.requests_per_second:,.4g} can be "
             "served: the queue, and with it the time to first token, grows without end."
         )
+    for name, why in scenario.without_effect():
+        yield f"{name} changes nothing here: {why}."
     for name, value, goal in missed_goals(best):
         amount = f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
         yield f"{GOAL_MISSED}: {name} is {amount} ms, and at most {goal:,.10g} ms was asked for."

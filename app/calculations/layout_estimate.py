@@ -290,8 +290,26 @@ def sequences_per_replica(scenario: ServingScenario, plan: MemoryPlan) -> int:
     return min(slots, -(-scenario.concurrency // plan.layout.dp))
 
 
+def largest_batch(scenario: ServingScenario, layout: Layout) -> int:
+    """The most requests that fit as one batch, whose working memory grows with it; at least one for each replica."""
+
+    def fits(batch: int) -> bool:
+        return of_layout(replace(scenario, concurrency=batch * layout.dp), layout).fits
+
+    most = 1
+    while 2 * most <= scenario.sequence_limit and fits(2 * most):
+        most *= 2
+    low, high = most, min(2 * most, scenario.sequence_limit + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low * layout.dp
+
+
 def of_layout(scenario: ServingScenario, layout: Layout) -> LayoutEstimate:
     """The estimate of one given layout."""
+    if scenario.concurrency is None and scenario.arrival != "open" and not scenario.engine.continuous:
+        scenario = replace(scenario, concurrency=largest_batch(scenario, layout))
     formats = formats_of(scenario)
     plan = memory_plan(scenario, layout, formats)
     resident = sequences_per_replica(scenario, plan)

@@ -156,10 +156,16 @@ def arrivals(
     if rate >= most:
         return None
     paused = float(scheduler.prefill_first) > 0
-    found = state(curve, steps, paused, rate, most, places, tokens, variation, prompts, behind=0.0)
+    given = (curve, steps, paused, cuts_prompts(scheduler), rate, most, places, tokens, variation, prompts)
+    found = state(*given, behind=0.0)
     for _ in range(ROUNDS):
-        found = state(curve, steps, paused, rate, most, places, tokens, variation, prompts, found.behind)
+        found = state(*given, behind=found.behind)
     return spread(curve, steps, Own(curve=curve, steps=steps), paused, found)
+
+
+def cuts_prompts(scheduler: Scheduler) -> bool:
+    """Whether decoding goes on beside prompts that are cut to a step's tokens."""
+    return not (float(scheduler.prefill_first) > 0 or float(scheduler.whole_prompts) > 0)
 
 
 def spread(curve: Curve, steps: Steps, own: Own, paused: bool, found: State) -> Arrivals:
@@ -198,6 +204,7 @@ def state(
     curve: Curve,
     steps: Steps,
     paused: bool,
+    cut_prompts: bool,
     rate: float,
     most: float,
     places: int,
@@ -229,7 +236,10 @@ def state(
     served = (1 - busy) * alone + busy * among_others if tokens else alone + 2 * queue
     full = float(chances[places:].sum()) if tokens else 0.0
     wait = full * (1 + variation) / 2 / (most - rate)
+    # No token waits longer than at all places taken, nor than for a full step where decoding goes on beside prompts.
     most_token = places / most / tokens if tokens else 0.0
+    if cut_prompts:
+        most_token = min(most_token, decode + added / fill / chunks)
     return State(
         rate=rate,
         most=most,

@@ -64,10 +64,12 @@ def nearest(legal: list[int], asked: int) -> str:
     return " or ".join(map(str, sorted(sorted(legal, key=lambda number: abs(number - asked))[:3])))
 
 
-def check(model: Model, layout: Layout) -> Layout:
-    """The layout itself where it is legal for the model; InvalidInput names the input to change and how."""
+def check(model: Model, layout: Layout, gpus: int | None = None) -> Layout:
+    """The layout itself where it is legal for the model; InvalidInput names the input to change and how, within so many
+    `gpus` where they are given."""
     if not divides_heads(model, layout.tp):
         legal = legal_tensor_parallel(model, max(model.num_heads, 64))
+        legal = [tp for tp in legal if not gpus or gpus % (tp * layout.pp) == 0] or [1]
         raise InvalidInput(
             "tp",
             f"Tensor parallel {layout.tp} does not divide the {model.num_heads} attention heads "

@@ -90,7 +90,6 @@ def replica_of(
     """None where not even one request fits."""
     slots, traffic = most_running(plan, plan.engine, workload, switches.max_sequences), traffic_of(workload, switches)
     replicas = plan.layout.dp
-    slots = min(slots, -(-workload.run_requests // replicas)) if workload.run_requests else slots
     most = saturate(plan, machine, workload, replace(switches, max_sequences=slots), scheduler) if slots else None
     if most is None:
         return None

@@ -117,9 +117,16 @@ def closed_loop(
     steady = smaller(steady, cycle_limit)
     first_wave = where(scheduler.prefill_first > 0, larger(burst, steady), burst)
     ttft = (1 - 1 / waves) * steady + larger(first_wave, steady * 0.0) / waves
-    ttft = smaller(ttft, cycle_limit)
-    tpot = larger((cycle - ttft) / larger(tokens, 1.0), d)
-    rate = n / cycle
+    served = smaller(ttft, cycle_limit)
+    # A token waits for a step at least, and for a full one at most, unless prompts stop the decoding. Whatever else a
+    # cycle takes is before the first token; a place that waits for a step to end makes it longer.
+    room = where(scheduler.whole_prompts > 0, larger(scheduler.gang_tokens / input_tokens, 1.0), 1 / steps.fill)
+    full = d + p * smaller(room, others) / steps.chunks
+    tpot = larger((cycle - served) / larger(tokens, 1.0), d)
+    tpot = where(scheduler.prefill_first > 0, tpot, smaller(tpot, full))
+    ttft = larger(served, cycle - tokens * tpot)
+    whole = ttft + tokens * tpot
+    rate = n / whole
     waiting = larger(concurrency - n, 0.0)
     # A finite run of W waves never fills the queue of the requests that started first.
     seen = 1 - (1 - waiting / (2 * concurrency)) / waves
@@ -128,10 +135,11 @@ def closed_loop(
         ttft=ttft + queue,
         steady=steady + queue,
         tpot=tpot,
-        cycle=cycle,
+        cycle=whole,
         rate=rate,
         prefill_share=share,
         terms={
+            "cycle": cycle,
             "s": step,
             "mixed": mixed,
             "burst": burst,
@@ -141,7 +149,8 @@ def closed_loop(
             "w": weight,
             "settled": steady,
             "first": first_wave,
-            "served": ttft,
+            "served": served,
+            "full": full,
             "seen": seen,
             "queue": queue,
         },
@@ -149,20 +158,30 @@ def closed_loop(
 
 
 def static_batch(
-    steps: Steps, *, concurrency: Numbers, output_tokens: Numbers, decode_steps: Numbers, recomputed: Numbers
+    steps: Steps,
+    *,
+    concurrency: Numbers,
+    admitted: Numbers,
+    output_tokens: Numbers,
+    decode_steps: Numbers,
+    recomputed: Numbers,
 ) -> Latency:
     """A batch starts together and ends together: prefill of all, then `decode_steps` (L - 1, or more where not all
-    fit at once; see rundown.py). `recomputed` prompts are prefilled once more."""
+    fit at once; see rundown.py). `recomputed` prompts are prefilled once more. Where only `admitted` start at once, the
+    others follow round by round, and wait for half of the whole on average."""
     tokens = larger(output_tokens - 1.0, 0.0)
-    first = steps.request + steps.alone + larger(concurrency - 1.0, 0.0) * steps.burst
-    total = first + decode_steps * steps.drain + recomputed * steps.burst
+    own = steps.request + steps.alone
+    first = own + larger(admitted - 1.0, 0.0) * steps.burst
+    total = own + larger(concurrency - 1.0, 0.0) * steps.burst + decode_steps * steps.drain + recomputed * steps.burst
+    later = 1 - admitted / concurrency
+    ttft = first + later * total / 2
     return Latency(
-        ttft=first,
-        steady=first,
+        ttft=ttft,
+        steady=ttft,
         tpot=where(tokens > 0, steps.decode, 0.0 * steps.decode),
         cycle=total,
         rate=concurrency / total,
-        prefill_share=smaller((first + recomputed * steps.burst) / total, 1.0),
+        prefill_share=smaller((total - decode_steps * steps.drain) / total, 1.0),
     )
 
 

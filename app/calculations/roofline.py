@@ -53,7 +53,8 @@ class Machine:
         if operator.kernel == "matrix_product":
             constants = self.by_hand(constants)
         if operator.kernel in ("prefill_attention", "latent_prefill"):
-            peak = chip.peak("fp8" if form.startswith("fp8") and operator.kernel[0] == "p" else operator.peak)
+            narrow = form.startswith("fp8") and operator.kernel[0] == "p" and "fp8" in chip.peaks
+            peak = chip.peak("fp8" if narrow else operator.peak)
         else:
             peak = chip.peak(operator.peak) if operator.peak else 1.0
         match operator.kernel:

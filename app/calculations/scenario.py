@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
@@ -13,7 +14,7 @@ from app.calculations.coefficients import Efficiency
 from app.calculations.energy import Grid
 from app.calculations.engine import Engine
 from app.calculations.errors import InvalidInput
-from app.calculations.inputs import declared
+from app.calculations.inputs import declared, inputs_of
 from app.calculations.kernel_library import Curves
 from app.calculations.lengths import expected_longest
 from app.calculations.mix import RequestClass, mean
@@ -382,6 +383,7 @@ class ServingScenario:
             raise InvalidInput(
                 "request_rate", "Request rate: arrivals at a rate need the rate.", "a number of requests per second"
             )
+        self._check_arrivals()
         if self.shared_prefix_tokens >= self.input_tokens:
             raise InvalidInput(
                 "shared_prefix_tokens",
@@ -410,11 +412,51 @@ class ServingScenario:
                 "a multiple of tp x pp x dp",
             )
         layout = Layout(tp=self.tp or 1, pp=self.pp or 1, dp=self.dp or 1)
-        check(self.model, layout)
+        check(self.model, layout, gpus)
         spread_known = self.tp and self.dp
         experts_divide = self.model.num_experts and self.model.num_experts % (self.ep or 1) == 0
         if self.ep and self.ep > 1 and (spread_known or not experts_divide):
             check(self.model, dataclasses.replace(layout, ep=self.ep))
+
+    def _check_arrivals(self) -> None:
+        """InvalidInput for a rate where nothing arrives at one, and for arrivals at an engine that runs batches."""
+        if self.arrival == "open" and not self.engine.continuous:
+            raise InvalidInput(
+                "arrival",
+                f"Arrivals: {self.engine.label} runs one batch after the other; arrivals at a rate are calculated for "
+                "engines that batch continuously.",
+                "closed or static, or another engine",
+            )
+        for name in ("request_rate", "run_requests") if self.arrival != "open" else ():
+            value = getattr(self, name)
+            if value is not None:
+                raise InvalidInput(
+                    name,
+                    f"{inputs_of(ServingInputs)[name].label}: {value:g} counts only for arrivals at a rate, and they "
+                    f"are {self.arrival}.",
+                    "arrival open, or leave it out",
+                )
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """Inputs that were changed and change nothing here, with the reason."""
+        said = inputs_of(ServingInputs)
+        reasons = {
+            "waves": self.arrival != "closed" or self.prefill_gpus is not None,
+            "length_spread": self.prefill_gpus is not None,
+            "acceptance_rate": not self.draft_tokens,
+            "draft_cost": not self.draft_tokens,
+            "cpu_bandwidth_gb_s": not self.engine.offloads,
+        }
+        why = {
+            "waves": "a steady or single batch has none",
+            "length_spread": "separate pools are calculated with equal lengths",
+            "acceptance_rate": "no draft tokens",
+            "draft_cost": "no draft tokens",
+            "cpu_bandwidth_gb_s": f"{self.engine.label} leaves no layers in main memory",
+        }
+        for name, idle in reasons.items():
+            if idle and getattr(self, name) != said[name].default:
+                yield said[name].label, why[name]
 
     def _check_pools(self) -> None:
         """InvalidInput where GPUs that only prefill are asked for and make no sense."""

@@ -104,8 +104,8 @@ class Workload:
 
     @property
     def steps_per_token(self) -> float:
-        """Decode steps for each token after the first, of more than one output token."""
-        return self.decode_steps / (self.output_tokens - 1)
+        """Decode steps for each token after the first; 1 where there is none."""
+        return self.decode_steps / (self.output_tokens - 1) if self.output_tokens > 1 else 1.0
 
     def token_seconds(self, step_seconds: Numbers) -> float | None:
         """TPOT from the mean time of a decode step; None for one output token: there is no second one."""
@@ -443,6 +443,7 @@ def queued(steps: Steps, scheduler: Scheduler, workload: Workload, crowd: Crowd)
             return queueing.static_batch(
                 steps,
                 concurrency=crowd.wanted,
+                admitted=down.admitted,
                 output_tokens=workload.output_steps,
                 decode_steps=down.steps,
                 recomputed=down.recomputed,

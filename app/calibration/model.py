@@ -97,8 +97,9 @@ class Table:
             waves=n("waves"), length_spread=n("length_spread"),
         )  # fmt: skip
         down = {"output_tokens": token_steps, "decode_steps": n("drain_steps"), "recomputed": n("recomputed")}
+        down["admitted"] = n("admitted")
         static = queueing.static_batch(steps, concurrency=wanted, **down)
-        burst_loop = queueing.together(steps, concurrency=wanted, admitted=n("admitted"), kept=n("kept"), **down)
+        burst_loop = queueing.together(steps, concurrency=wanted, kept=n("kept"), **down)
         is_static, is_burst = n("is_static") > 0, n("is_burst") > 0
         ttft, tpot, rate = (
             np.select(

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from app.calculations.engine import release
 from app.catalog import DATA, DataError
 
 Row = Mapping[str, str]
-
-
-def release(version: str) -> tuple[int, int] | None:
-    """(major, minor) of a version such as 0.6.3.post2; None where there is no number."""
-    found = re.search(r"(?<![\d.])(\d+)\.(\d+)", version)
-    return (int(found.group(1)), int(found.group(2))) if found else None
 
 
 def shape(row: Row) -> tuple[int, int]:

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 
 from app import catalog
-from app.calculations.engine import Engine
+from app.calculations.engine import Engine, release
 from app.calculations.goodput import Limits
-from app.measurements.benchmarks import Row, benchmark_of, release
+from app.measurements.benchmarks import Row, benchmark_of
 
 #: Engines that tables spell differently.
 SPELLINGS = {
@@ -99,12 +99,11 @@ def engine_of(name: str, version: str, date: str) -> tuple[Engine, str]:
     family = engines[known].family if known in engines else None
     if family is None:
         return engines[FALLBACK], f"engine {name} is not known, predicted as {engines[FALLBACK].label}"
-    eras = sorted((e for e in engines.values() if e.family == family), key=lambda e: release(e.since_version) or (0, 0))
+    eras = catalog.eras(family)
     number = release(version) if family in version.lower() or re.match(r"\s*v?\d", version) else None
     if number is not None:
-        fitting = [e for e in eras if (release(e.since_version) or (0, 0)) <= number]
-    else:
-        fitting = [e for e in eras if not date or e.since_date <= date]
+        return catalog.era(family, number), ""
+    fitting = [e for e in eras if not date or e.since_date <= date]
     assumed = "" if number or len(eras) == 1 else f"version not stated, taken by the date {date or 'of today'}"
     return (fitting or eras[:1])[-1], assumed
 

@@ -98,7 +98,7 @@ def test_the_first_wave_starts_at_once_and_fades_with_the_waves():
 
 
 def test_a_static_batch_prefills_all_and_then_decodes():
-    found = static_batch(STEPS, concurrency=16.0, **WHOLE_BATCH)
+    found = static_batch(STEPS, concurrency=16.0, admitted=16.0, **WHOLE_BATCH)
     assert found.ttft == pytest.approx(0.002 + 0.05 + 15 * 0.03)
     assert found.tpot == 0.01
     assert found.cycle == pytest.approx(found.ttft + 200 * 0.01)
@@ -106,15 +106,17 @@ def test_a_static_batch_prefills_all_and_then_decodes():
 
 
 def test_a_static_batch_that_does_not_fit_decodes_in_rounds():
-    whole = static_batch(STEPS, concurrency=32.0, **WHOLE_BATCH)
-    halves = static_batch(STEPS, concurrency=32.0, **WHOLE_BATCH | {"decode_steps": 400.0})
+    whole = static_batch(STEPS, concurrency=32.0, admitted=32.0, **WHOLE_BATCH)
+    halves = static_batch(STEPS, concurrency=32.0, admitted=16.0, **WHOLE_BATCH | {"decode_steps": 400.0})
     assert halves.cycle - whole.cycle == pytest.approx(200 * 0.01)
-    again = static_batch(STEPS, concurrency=32.0, **WHOLE_BATCH | {"recomputed": 5.0})
+    # Half of the requests wait for half of the whole.
+    assert halves.ttft == pytest.approx(0.002 + 0.05 + 15 * 0.03 + halves.cycle / 4)
+    again = static_batch(STEPS, concurrency=32.0, admitted=32.0, **WHOLE_BATCH | {"recomputed": 5.0})
     assert again.cycle - whole.cycle == pytest.approx(5 * 0.03) and again.ttft == whole.ttft
 
 
 def test_all_at_once_takes_as_long_as_the_batch_and_waits_for_half_of_the_prompts():
-    batch = static_batch(STEPS, concurrency=32.0, **WHOLE_BATCH)
+    batch = static_batch(STEPS, concurrency=32.0, admitted=32.0, **WHOLE_BATCH)
     found = together(STEPS, concurrency=32.0, admitted=32.0, kept=32.0, **WHOLE_BATCH)
     assert found.cycle == pytest.approx(batch.cycle) and found.rate == pytest.approx(batch.rate)
     assert found.ttft == pytest.approx(0.002 + 0.05 + 31 / 2 * 0.03)
@@ -155,7 +157,7 @@ def test_a_sweep_over_a_closed_loop_gives_the_numbers_one_by_one(scheduler, spre
 
 
 def test_a_sweep_over_batches_gives_the_numbers_one_by_one():
-    batches = static_batch(STEPS, concurrency=COUNTS, **WHOLE_BATCH)
+    batches = static_batch(STEPS, concurrency=COUNTS, admitted=COUNTS, **WHOLE_BATCH)
     for index, count in enumerate(COUNTS):
-        one = static_batch(STEPS, concurrency=float(count), **WHOLE_BATCH)
+        one = static_batch(STEPS, concurrency=float(count), admitted=float(count), **WHOLE_BATCH)
         assert batches.ttft[index] == pytest.approx(one.ttft) and batches.rate[index] == pytest.approx(one.rate)

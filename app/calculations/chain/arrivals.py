@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.calculations.chain.lines import Line, decode_steps, ends, finite, outputs, per_token
 from app.calculations.layout_estimate import LayoutEstimate, scheduler, workload
+from app.calculations.open_loop import cuts_prompts
 from app.calculations.poisson import tail_steps
 from app.calculations.serving import Serving
 
@@ -53,13 +54,14 @@ def open_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
     yield Line(symbol="TTFT", meaning="Time to first token", value=speed.ttft_seconds, expression="h + served + wait")
     if speed.tpot_seconds is not None:
         later = decode_steps(best)
+        longest = f"S / most / {later}"
+        if cuts_prompts(scheduler(best.scenario)):
+            longest += ", d_n + p_n / fill / chunks"
         yield Line(
             symbol="TPOT",
             meaning="Time per output token, behind the prompts that come and those that waited",
             value=speed.tpot_seconds,
-            expression=per_token(
-                best, f"min(d_n / (1 - rho) + rate * served * p_n / (1 - rho) / {later}, S / most / {later})"
-            ),
+            expression=per_token(best, f"min(d_n / (1 - rho) + rate * served * p_n / (1 - rho) / {later}, {longest})"),
         )
     rate = "rate * replicas" if layout.dp > 1 else "rate"
     if best.scenario.run_requests is not None:

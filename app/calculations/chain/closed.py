@@ -58,22 +58,27 @@ def rundown_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterato
 
 def static_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator[Line]:
     yield from rundown_lines(best, speed, crowd)
+    down = crowd.rundown
+    yield Line(
+        symbol="cycle",
+        meaning="The whole batch",
+        value=float(speed.latency.cycle),
+        expression="h + p1 + (C - 1 + again) * pb + S * d_S",
+    )
+    prefill = "h + p1 + (C - 1) * pb"
+    if down is not None and down.admitted < crowd.wanted:
+        yield Line(symbol="start", meaning="Requests that start at once", value=down.admitted, unit="")
+        prefill = "h + p1 + (start - 1) * pb + (1 - start / C) * cycle / 2"
     yield Line(
         symbol="TTFT",
-        meaning="Prefill of the whole batch",
+        meaning="Prefill of all that start at once; the others follow in rounds",
         value=speed.ttft_seconds,
-        expression="h + p1 + (C - 1) * pb",
+        expression=prefill,
     )
     if speed.tpot_seconds is not None:
         yield Line(
             symbol="TPOT", meaning="Time per output token", value=speed.tpot_seconds, expression=per_token(best, "d")
         )
-    yield Line(
-        symbol="cycle",
-        meaning="The whole batch",
-        value=float(speed.latency.cycle),
-        expression="TTFT + again * pb + S * d_S",
-    )
     rate = float(speed.latency.rate)
     yield Line(symbol="rate", meaning="Requests of a replica", value=rate, unit="per s", expression="C / cycle")
 
@@ -126,7 +131,7 @@ def closed_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator
     yield Line(
         symbol="cycle",
         meaning="From the start of a request to the start of the next in its place",
-        value=float(found.cycle),
+        value=float(term["cycle"]),
         expression=f"h + {decode_steps(best)} * d + p1 + (n - 1) * p",
     )
     yield Line(
@@ -147,7 +152,7 @@ def closed_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator
             expression="min(h + p1, 0.98 * cycle + 0.02 * p1)",
         )
     if finite:
-        yield Line(symbol="fill", meaning="Share of a step that a prompt fills", value=float(speed.steps.fill), unit="")
+        yield fill_line(speed)
         yield Line(symbol="W", meaning="Requests that each place serves in the run", value=waves, unit="")
         yield Line(
             symbol="burst",
@@ -157,16 +162,30 @@ def closed_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator
         )
         first = "max(burst, settled)" if engine.prefill_first else "burst"
         ttft = f"min((1 - 1 / W) * settled + {first} / W, 0.98 * cycle + 0.02 * p1)"
-    yield Line(symbol="t", meaning="Time to first token once started", value=float(term["served"]), expression=ttft)
+    asked = float(term["served"])
+    yield Line(symbol="t", meaning="Time to first token that the queue asks for", value=asked, expression=ttft)
+    started = "cycle"
     if speed.tpot_seconds is not None:
+        step = f"max((cycle - t) / {decode_steps(best)}, d)"
+        if not engine.prefill_first:
+            step = f"min({step}, full)"
+            yield from full_step_lines(best, speed)
         yield Line(
             symbol="TPOT",
-            meaning="Time per output token: the rest of the cycle",
+            meaning="Time per output token: the rest of the cycle, a step without prompts at least",
             value=speed.tpot_seconds,
-            expression=per_token(best, f"max((cycle - t) / {decode_steps(best)}, d)"),
+            expression=per_token(best, step),
         )
+        started = "cycle - (L - 1) * TPOT"
+    yield Line(
+        symbol="first",
+        meaning="Time to first token once started: whatever else the cycle takes",
+        value=float(found.cycle - workload(scenario).decode_steps * found.tpot),
+        expression=f"max(t, {started})",
+    )
+    whole = "(first + (L - 1) * TPOT)" if speed.tpot_seconds is not None else "first"
     rate = float(found.rate)
-    yield Line(symbol="rate", meaning="Requests of a replica", value=rate, unit="per s", expression="n / cycle")
+    yield Line(symbol="rate", meaning="Requests of a replica", value=rate, unit="per s", expression=f"n / {whole}")
     if waits:
         yield Line(symbol="C", meaning="Requests of a replica in flight", value=float(crowd.wanted), unit="")
         seen = " * (1 - (1 - (C - n) / (2 * C)) / W)" if finite else ""
@@ -180,7 +199,25 @@ def closed_lines(best: LayoutEstimate, speed: Serving, crowd: Crowd) -> Iterator
         symbol="TTFT",
         meaning="Time to first token",
         value=speed.ttft_seconds,
-        expression="t + queue" if waits else "t",
+        expression="first + queue" if waits else "first",
+    )
+
+
+def fill_line(speed: Serving) -> Line:
+    return Line(symbol="fill", meaning="Share of a step that a prompt fills", value=float(speed.steps.fill), unit="")
+
+
+def full_step_lines(best: LayoutEstimate, speed: Serving) -> Iterator[Line]:
+    """The longest that a token can take where decoding goes on beside prompts."""
+    engine = scheduler(best.scenario)
+    room = f"max({engine.gang_tokens:g} / I, 1)" if engine.whole_prompts else "1 / fill"
+    if not engine.whole_prompts and not math.isfinite(workload(best.scenario).waves):
+        yield fill_line(speed)
+    yield Line(
+        symbol="full",
+        meaning="A step with as many prompts as it has room for",
+        value=float(speed.latency.terms["full"]),
+        expression=f"d + p * min({room}, n - 1) / chunks",
     )
 
 
