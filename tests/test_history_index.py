@@ -151,7 +151,7 @@ def test_a_long_log_is_read_in_parts_and_the_page_says_how_far(
     assert 0 < left < sum(file.size for file in log.files())
     index.catch_up()
     with index.reading() as db:
-        assert index.state(db) == history_index.State(40, 0, 0, log.files()[0].size)
+        assert index.state(db) == history_index.State(40, 0, 0, log.files()[0].size, "")
 
 
 def test_a_run_logged_while_the_first_indexes_are_made_is_found(
@@ -278,17 +278,23 @@ def test_what_was_read_ahead_of_a_log_that_has_changed_is_not_used(
 # A broken index
 
 
-@pytest.mark.parametrize("damage", ["garbage", "empty", "deleted", "a table is missing", "an unknown column"])
+DAMAGES = {
+    "a table is missing": f"DROP TABLE {runs.name}",
+    "an unknown column": f"ALTER TABLE {runs.name} RENAME setup TO other",
+    "a column is missing": f"ALTER TABLE {runs.name} DROP COLUMN record",
+}
+
+
+@pytest.mark.parametrize("damage", ["garbage", "empty", "deleted", *DAMAGES])
 def test_a_broken_index_is_made_anew(log: RunLog, index: Index, history: History, damage: str) -> None:
     for number in range(30):
         log.append(logged(number))
     assert len(ids(history)) == 30
-    if damage in ("a table is missing", "an unknown column"):
-        change = f"DROP TABLE {runs.name}" if "table" in damage else f"ALTER TABLE {runs.name} RENAME setup TO other"
+    if damage in DAMAGES:
         with index.engine().begin() as db:
             for one in INDEXES:
                 one.drop(db, checkfirst=True)
-            db.exec_driver_sql(change)
+            db.exec_driver_sql(DAMAGES[damage])
     else:
         index.close()
         for end in ("-wal", "-shm"):
@@ -298,7 +304,9 @@ def test_a_broken_index_is_made_anew(log: RunLog, index: Index, history: History
         else:
             size = index.path.stat().st_size
             index.path.write_bytes(b"" if damage == "empty" else os.urandom(size))
+    log.append(logged(30))
     assert ids(history) == newest_first(log)
+    assert history.query(Query()).outdated == ""
 
 
 def test_pages_torn_in_the_middle_of_the_index_are_noticed(log: RunLog, index: Index, history: History) -> None:
@@ -318,6 +326,58 @@ def test_a_directory_that_cannot_be_written_costs_only_speed(tmp_path: Path, log
     index = Index(log, tmp_path / "data")
     assert ids(History(log, index)) == [logged(1).run_id]
     index.close()
+
+
+# An index that cannot be written to
+
+
+@pytest.fixture
+def full(log: RunLog, index: Index, history: History, monkeypatch: pytest.MonkeyPatch) -> Index:
+    """An index of three runs that finds no place for another page of its file."""
+    for number in range(3):
+        log.append(logged(number))
+    history.catch_up()
+    index.close()
+    monkeypatch.setattr(database, "SETTINGS", (*database.SETTINGS, "max_page_count=1"))
+    return index
+
+
+def test_runs_that_the_index_has_no_place_for_are_found_in_the_log(log: RunLog, full: Index, history: History) -> None:
+    for number in range(3, 300):
+        log.append(logged(number))
+    assert history.runs([logged(2).run_id, "unknown", logged(299).run_id]) == [logged(2), logged(299)]
+    page = history.query(Query())
+    assert (page.total, page.outdated) == (3, "database or disk is full")
+
+
+def test_an_index_that_has_found_place_again_is_up_to_date(
+    log: RunLog, full: Index, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3, 300):
+        log.append(logged(number))
+    assert history.state().problem
+    full.close()
+    monkeypatch.setattr(database, "SETTINGS", database.SETTINGS[:-1])
+    page = history.query(Query())
+    assert (page.total, page.outdated) == (300, "")
+
+
+def test_a_run_that_was_logged_after_the_index_was_looked_at_is_found(
+    log: RunLog, index: Index, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process logs it, and another thread takes it in, between two steps of this one."""
+    log.append(logged(1))
+    history.catch_up()
+    look = index.run
+
+    def late(db: sa.Connection, run_id: str) -> Run | None:
+        found = look(db, run_id)
+        log.append(logged(2))
+        index.catch_up()
+        return found
+
+    monkeypatch.setattr(index, "run", late)
+    assert history.run(logged(2).run_id) == logged(2)
 
 
 # Several processes

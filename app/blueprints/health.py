@@ -9,6 +9,7 @@ from flask import Blueprint, Response, current_app
 
 from app.history.database import IndexUnavailable, reason
 from app.history.index import Index
+from app.history.table import History
 from app.server import metrics
 from app.version import APP_VERSION
 
@@ -23,7 +24,10 @@ def live() -> dict[str, str]:
 
 @bp.get("/readyz")
 def ready() -> tuple[dict[str, object], int]:
-    """For what sends it requests: 503, with the reason, where runs cannot be logged or not be searched."""
+    """For what sends it requests: 503, with the reason, where runs cannot be logged or not be searched.
+
+    It reads the log on as a page does, so that an index is mended without a visitor, whom a 503 keeps away.
+    """
     checks = {"log": log_problem(), "index": index_problem()}
     good = not any(checks.values())
     told = {name: problem or "ok" for name, problem in checks.items()}
@@ -52,9 +56,10 @@ def log_problem() -> str:
 
 
 def index_problem() -> str:
-    """Why the index cannot be used; nothing where it can."""
+    """Why the index cannot be used or not be brought up to date; nothing where it can."""
+    history: History = current_app.extensions["history"]
     try:
-        current_app.extensions["index"].check()
+        problem = history.state().problem
     except (IndexUnavailable, OSError, sa.exc.SQLAlchemyError) as error:
         return f"cannot be used: {reason(error)}"
-    return ""
+    return f"is not up to date: {problem}" if problem else ""

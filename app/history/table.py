@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import sqlalchemy as sa
 
 from app.calculations.watch import Watch, nobody
-from app.history.database import IndexUnavailable, is_broken, reason
+from app.history.database import IndexUnavailable, reason
 from app.history.index import Index, State
 from app.history.query import Filters, Query
 from app.history.rows import COLUMN, Row
@@ -75,6 +75,8 @@ class Page:
     skipped: int
     #: Share of the log that is not read yet, from 0 to 1.
     unread: float
+    #: Why the newest runs are missing here; nothing where they are not.
+    outdated: str
     choices: Mapping[str, list[Choice]]
 
     @property
@@ -142,6 +144,7 @@ class History:
                 total=state.runs,
                 skipped=state.skipped,
                 unread=min(1.0, state.behind / state.size) if state.size else 0.0,
+                outdated=state.problem,
                 choices=self._choices(db, state)
                 | {"tag": [Choice(tag, tag, n) for tag, n in sorted(self._notes.tags().items())]},
             )
@@ -198,17 +201,21 @@ class History:
 
     def runs(self, run_ids: Sequence[str]) -> list[Run]:
         """The runs of these ids in their order; an id that no run has is left out."""
-        known: dict[str, Run | None] = {}
-        unread = True
+        known: dict[str, Run] = {}
+
+        def indexed(db: sa.Connection) -> bool:
+            """Take what the index knows; tells whether the log may hold the others."""
+            known.update({one: run for one in run_ids if (run := self._index.run(db, one)) is not None})
+            return len(known) < len(set(run_ids)) and self._index.is_behind(db)
+
         try:
-            known = self._read(lambda db: {one: self._index.run(db, one) for one in run_ids})
-            unread = self._index.is_behind
+            may_be_in_log = self._read(indexed)
         except IndexUnavailable as error:
             logger.warning("The index of the history cannot be used: %s", error)
-        missing = [run_id for run_id in run_ids if known.get(run_id) is None]
-        if missing and unread:
-            known |= self._log.find(missing)
-        return [run for run_id in run_ids if (run := known.get(run_id)) is not None]
+            may_be_in_log = True
+        if may_be_in_log:
+            known |= self._log.find(run_id for run_id in run_ids if run_id not in known)
+        return [known[run_id] for run_id in run_ids if run_id in known]
 
     def state(self) -> State:
         """What the index knows of the log."""
@@ -234,8 +241,8 @@ class History:
         def caught_up() -> Answer:
             try:
                 self._index.catch_up_soon(BUDGET_SECONDS)
-            except sa.exc.OperationalError as error:
-                if is_broken(error):
+            except sa.exc.DatabaseError as error:
+                if self._index.is_broken(error):
                     raise
                 logger.warning("The index of the history is not brought up to date: %s", reason(error))
             with self._index.reading() as db:
@@ -248,11 +255,11 @@ class History:
         try:
             return work()
         except sa.exc.DatabaseError as error:
-            if not is_broken(error):
+            if not self._index.is_broken(error):
                 raise IndexUnavailable(reason(error)) from error
             logger.warning("The index of the history is broken and made anew: %s", reason(error))
-            self._index.rebuild()
         try:
+            self._index.rebuild()
             return work()
         except sa.exc.SQLAlchemyError as error:
             raise IndexUnavailable(reason(error)) from error
