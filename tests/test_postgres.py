@@ -140,6 +140,18 @@ def test_it_answers_as_sqlite_does(log: RunLog, history: History, tmp_path: Path
     assert history.runs([logged(7).run_id]) == small.runs([logged(7).run_id])
 
 
+@pytest.mark.parametrize("sort", ["time", "-time", "ttft", "-prompt", "model", "-fits"])
+def test_runs_of_the_same_millisecond_stand_on_one_page_each(log: RunLog, history: History, sort: str) -> None:
+    """Also while they are taken in: then no index gives them an order yet, and the first page sorts another way."""
+    alike = [Run(**{**logged(number).as_dict(), "time": logged(0).time}) for number in range(90)]
+    for run in reversed(alike):
+        log.append(run)
+    pages = [history.query(Query(sort=sort, per_page=25, page=number)).rows for number in (1, 2, 3, 4)]
+    found = [row.run_id for page in pages for row in page]
+    expected = [run.run_id for run in alike]
+    assert found == (expected[::-1] if sort == "time" else expected)
+
+
 @pytest.mark.parametrize("name", sorted(set(NOT_RUNS) - {"infinity by overflow", "half a character"}))
 def test_broken_lines_are_skipped_and_counted(log: RunLog, history: History, name: str) -> None:
     log.append(logged(1))

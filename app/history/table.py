@@ -38,6 +38,10 @@ LONG, OFFERED_SECONDS = 10_000, 10.0
 MAX_NOTED = 20_000
 #: Rows fetched at once.
 CHUNK = 2500
+#: What no two runs share: a database orders as it likes what an order leaves open, on one page so and on the next
+#: otherwise. The setup stands before the id as it does in the indexes, which then need no sorting.
+TIME = (runs.c.milliseconds, runs.c.setup, runs.c.id)
+NEWEST = [one.desc() for one in TIME]
 
 Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
@@ -291,7 +295,7 @@ class Search:
         column = COLUMN[self._order.removeprefix("-")]
         descending = self._order.startswith("-")
         if column.field == "time":
-            return self._walk([], [_directed(runs.c.milliseconds, descending)], offset, most)
+            return self._walk([], [_directed(one, descending) for one in TIME], offset, most)
         if column.field in NUMBERS:
             groups = self._known_and_unknown(runs.c[column.field], descending)
         else:
@@ -307,9 +311,8 @@ class Search:
 
     def _known_and_unknown(self, column: sa.Column, descending: bool) -> Iterator[tuple[list, list, list]]:
         """The runs by a number; those that do not know it come last whichever way."""
-        newest = runs.c.milliseconds.desc()
-        yield [_directed(column, descending), newest], [column.is_not(None)], self._setup_conditions
-        yield [newest], [column.is_(None)], self._setup_conditions
+        yield [_directed(column, descending), *NEWEST], [column.is_not(None)], self._setup_conditions
+        yield NEWEST, [column.is_(None)], self._setup_conditions
 
     def _by_value(self, column: sa.Column, descending: bool) -> Iterator[tuple[list, list, list]]:
         """The runs by what many share: value by value, newest first in each; an empty one last."""
@@ -318,7 +321,7 @@ class Search:
         known = sorted((value for value in values if value not in (None, "")), reverse=descending)
         for value in [*known, *(value for value in values if value in (None, ""))]:
             same = key.is_(None) if value is None else key == value
-            yield [runs.c.milliseconds.desc()], [], [*self._setup_conditions, same]
+            yield NEWEST, [], [*self._setup_conditions, same]
 
     def _walk(self, run_conditions: list, order: list, offset: int, most: int, conditions: list | None = None) -> list:
         """Ids in order. Where matches are rare, the index of setups or times finds them and they are sorted then."""
