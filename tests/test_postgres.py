@@ -245,6 +245,26 @@ def test_a_database_that_goes_away_costs_the_history_and_not_the_runs(
     client.application.extensions["index"].close()
 
 
+def test_while_the_database_is_away_no_other_servers_run_is_said_not_to_exist(
+    tmp_path: Path, server: Postgres, url: str
+) -> None:
+    one, other = instance(tmp_path / "one", url), instance(tmp_path / "other", url)
+    own, others = (client.post("/api/v1/estimate", json=ESTIMATE).json["run_id"] for client in (one, other))
+    server.stop()
+    try:
+        assert one.get(f"/results/{own}").status_code == 200
+        for path in (f"/results/{others}", f"/api/v1/runs/{others}", "/results/unknown"):
+            answer = one.get(path)
+            assert (answer.status_code, "index of the history cannot be used" in answer.text) == (503, True), path
+    finally:
+        server.start()
+    other.get("/visualize")  # The database was killed and may have lost what its server brings again.
+    assert one.get(f"/results/{others}").status_code == 200
+    assert one.get("/results/unknown").status_code == 404
+    for client in (one, other):
+        client.application.extensions["index"].close()
+
+
 def test_the_command_line_searches_it_too(tmp_path: Path, url: str) -> None:
     environ = os.environ | {
         "LOG_DIR": str(tmp_path / "logging"),

@@ -6,7 +6,9 @@ from http import HTTPStatus
 
 import sqlalchemy as sa
 from flask import Blueprint, Response, current_app
+from werkzeug.exceptions import ServiceUnavailable
 
+from app.blueprints.errors import error_page
 from app.history.database import IndexUnavailable, reason
 from app.history.index import Index
 from app.history.table import History
@@ -44,6 +46,12 @@ def numbers() -> Response:
     except (IndexUnavailable, OSError, sa.exc.SQLAlchemyError) as error:
         current_app.logger.warning("How far the index lags is not known: %s", reason(error))
     return Response(metrics.text(), content_type=metrics.CONTENT_TYPE)
+
+
+@bp.app_errorhandler(IndexUnavailable)
+def unavailable(error: IndexUnavailable) -> Response:
+    """503, with the reason, wherever a run is looked up and the index would have to tell."""
+    return error_page(ServiceUnavailable(f"The index of the history cannot be used: {error}."))
 
 
 def log_problem() -> str:

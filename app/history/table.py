@@ -204,8 +204,12 @@ class History:
         return next(iter(self.runs([run_id])), None)
 
     def runs(self, run_ids: Sequence[str]) -> list[Run]:
-        """The runs of these ids in their order; an id that no run has is left out."""
+        """The runs of these ids in their order; an id that no run has is left out.
+
+        Without its index a log is searched itself. That of another server cannot be: what may be there is not left out.
+        """
         known: dict[str, Run] = {}
+        away: IndexUnavailable | None = None
 
         def indexed(db: sa.Connection) -> bool:
             """Take what the index knows; tells whether the log may hold the others."""
@@ -216,9 +220,11 @@ class History:
             may_be_in_log = self._read(indexed)
         except IndexUnavailable as error:
             logger.warning("The index of the history cannot be used: %s", error)
-            may_be_in_log = True
+            may_be_in_log, away = True, error
         if may_be_in_log:
             known |= self._log.find(run_id for run_id in run_ids if run_id not in known)
+        if away is not None and self._index.url and len(known) < len(set(run_ids)):
+            raise away
         return [known[run_id] for run_id in run_ids if run_id in known]
 
     def state(self) -> State:
