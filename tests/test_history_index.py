@@ -13,21 +13,21 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.history import database, read_ahead
+from app.history import database, log_care, read_ahead
 from app.history import index as history_index
 from app.history.index import Index
 from app.history.lines import entry, entry_of
 from app.history.query import Filters, Query
 from app.history.rows import Row
-from app.history.run_log import WEB_FILE, Run, RunLog, decode
+from app.history.run_log import WEB_FILE, Run, RunLog, run_of
 from app.history.table import History
 from app.history.tables import INDEXES, milliseconds, runs, setups, time_text
 from app.runs import estimate_run, train_run
 from tests.test_history import logged
-from tests.test_run_log import NOT_RUNS, write_lines
+from tests.test_run_log import MENDED, NOT_RUNS, write_lines
 
 ROOT = Path(__file__).parent.parent
 
@@ -75,13 +75,49 @@ def newest_first(log: RunLog) -> list[str]:
 )
 def test_the_fast_way_and_the_careful_way_give_the_same_entry(run: Run) -> None:
     line = json.dumps(run.as_dict()).encode()
-    assert entry_of(line) == entry(Row.of(decode(line)))
+    assert entry_of(line) == entry(Row.of(run_of(line)))
 
 
-@pytest.mark.parametrize("name", sorted(set(NOT_RUNS) - {"infinity by overflow", "half a character"}))
+@pytest.mark.parametrize("name", sorted(NOT_RUNS))
 def test_what_is_no_run_for_the_log_is_none_for_the_index(name: str) -> None:
     if len(NOT_RUNS[name]) < 1_000_000:
         assert entry_of(NOT_RUNS[name]) is None
+
+
+OVERFLOWING = logged(1, layout={"tp": 10**400})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(line for line, _ in MENDED.values()),
+        json.dumps(OVERFLOWING.as_dict()).encode(),
+        json.dumps(logged(1).as_dict()).replace("30.0", "1e999").encode(),
+        json.dumps(logged(1).as_dict()).replace("H100 SXM5", "\\udc00").encode(),
+    ],
+    ids=[*MENDED, "a layout of too many", "a time that is none", "half a name"],
+)
+def test_the_index_and_the_log_agree_on_what_is_a_run(log: RunLog, history: History, line: bytes) -> None:
+    """Its row has a page, and the row says what the page says."""
+    write_lines(log.directory, line, line[: len(line) // 2])
+    page = history.query(Query())
+    assert (page.total, page.skipped) == (1, 1) == (log_care.verify(log).good, log_care.verify(log).broken)
+    assert page.rows == [Row.of(run) for run in history.runs([page.rows[0].run_id])]
+
+
+whole = json.dumps(logged(1).as_dict() | {"other": ["texts", {"and": [1.5, "numbers\\n"]}]}).encode()
+garbage = st.sampled_from(
+    [b"\\ud800", b"\\x", b"\\", b"\x01", b"\xff", b"\xc3\xa9", b"1e999", b"9" * 400, b"9" * 5000, b"01", b"-", b"NaN",
+     b"null", b"{}", b'"', b",", b":", b"}", b"\xef\xbb\xbf", b'"schema": 2,', b'"results": {},', b'"run_id": "x",']
+) | st.binary(min_size=1, max_size=2).map(lambda some: some.replace(b"\n", b""))  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.integers(0, len(whole)), st.integers(0, 20), garbage)
+def test_whatever_happens_to_a_line_index_and_log_agree_on_it(start: int, length: int, instead: bytes) -> None:
+    line = whole[:start] + instead + whole[start + length :]
+    run = run_of(line)
+    assert entry_of(line) == (None if run is None else entry(Row.of(run)))
 
 
 @given(st.integers(-(10**13), 10**13))
@@ -125,7 +161,7 @@ def test_a_file_that_changes_underneath_is_followed(log: RunLog, history: Histor
     assert page.total == len(newest_first(log)) == sum(one.count for one in page.choices["model"])
 
 
-@pytest.mark.parametrize("name", sorted(set(NOT_RUNS) - {"infinity by overflow", "half a character"}))
+@pytest.mark.parametrize("name", sorted(NOT_RUNS))
 def test_broken_lines_are_counted_as_the_log_counts_them(log: RunLog, history: History, name: str) -> None:
     log.append(logged(1))
     write_lines(log.directory, NOT_RUNS[name])
