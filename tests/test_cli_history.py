@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import io
+import json
 import os
 import pty
 import subprocess
@@ -99,12 +100,13 @@ def test_what_is_refused(run: Program, options: tuple[str, ...], field: str) -> 
 
 
 def test_verify_counts_runs_broken_lines_and_twins(run: Program, log: RunLog, runs: dict[str, Run]) -> None:
-    write_lines(log.directory, *list(NOT_RUNS.values())[:5], b"")
+    write_lines(log.directory, *list(NOT_RUNS.values())[:5], b"", NOT_RUNS["a later schema"])
     write_lines(log.directory, b"torn", name=CLI_FILE)
     log.append(runs["first"])
     files = len(log.files())
-    assert run.json("history", "--verify") == {"files": files, "good": 6, "broken": 6, "duplicates": 1}
-    assert run("history", "--verify").stdout == f"{files} files: 6 runs, 6 broken lines, 1 twins.\n"
+    assert run.json("history", "--verify") == {"files": files, "good": 6, "newer": 1, "broken": 6, "duplicates": 1}
+    counted = "6 runs, 1 of a newer version, 6 broken lines, 1 twins"
+    assert run("history", "--verify").stdout == f"{files} files: {counted}.\n"
 
 
 def test_compacting_takes_out_what_verify_counts_and_nothing_else(
@@ -114,13 +116,16 @@ def test_compacting_takes_out_what_verify_counts_and_nothing_else(
     newer = Run(**{**runs["first"].as_dict(), "results": {"fits": False}})
     log.append(newer)
     before = log_care.verify(log)
-    assert before.broken == len(NOT_RUNS)
+    assert (before.broken, before.newer) == (len(NOT_RUNS) - 1, 1)
     assert f"Took {before.broken + 1} lines out" in run("history", "--compact").stdout
-    assert log_care.verify(log) == log_care.Tally(files=before.files, good=5)
+    assert log_care.verify(log) == log_care.Tally(files=before.files, good=5, newer=1)
+    kept = b"".join(path.read_bytes() for path in log.directory.glob(f"{WEB_FILE}*"))
+    assert NOT_RUNS["a later schema"] in kept.splitlines()
     assert log.get(newer.run_id) == newer
     assert {one.run_id for one in log.read().runs} == {one.run_id for one in runs.values()}
-    removed = (log.directory / log_care.REMOVED).read_bytes()
-    assert NOT_RUNS["text"] in removed and NOT_RUNS["torn"] in removed
+    removed = (log.directory / log_care.REMOVED).read_bytes().splitlines()
+    gone = {line for name, line in NOT_RUNS.items() if name != "a later schema" and b"\n" not in line}
+    assert gone <= set(removed) and len(removed) >= before.broken + 1
     assert "Nothing to take out." in run("history", "--compact").stdout
 
 
@@ -134,6 +139,25 @@ def test_runs_appended_while_the_log_is_compacted_stay(log: RunLog) -> None:
         log_care.compact(log)
     writer.join()
     assert {one.run_id for one in log.read().runs} == {logged(number).run_id for number in range(400)}
+
+
+def test_a_compacted_log_is_the_file_of_the_same_user_with_the_same_rights(log: RunLog, tmp_path: Path) -> None:
+    """Also where the file is elsewhere and the log a link to it; what was taken out is for nobody else either."""
+    write_lines(tmp_path, b"foreign", json.dumps(logged(1).as_dict()).encode(), name="elsewhere")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(elsewhere, 1000, 1001)
+    before = elsewhere.stat()
+    log.directory.mkdir()
+    (log.directory / WEB_FILE).symlink_to(elsewhere)
+    log_care.compact(log)
+    assert (log.directory / WEB_FILE).is_symlink()
+    assert elsewhere.read_bytes() == json.dumps(logged(1).as_dict()).encode() + b"\n"
+    assert (log.directory / log_care.REMOVED).read_bytes() == b"foreign\n"
+    for path in (elsewhere, log.directory / log_care.REMOVED):
+        after = path.stat()
+        assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

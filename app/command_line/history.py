@@ -141,7 +141,8 @@ def tell(tally: log_care.Tally, compacted: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json_text.write(asdict(tally) | ({"compacted": True} if compacted else {})))
         return
-    counted = f"{tally.good:,} runs, {tally.broken:,} broken lines, {tally.duplicates:,} twins"
+    newer = f"{tally.newer:,} of a newer version, " if tally.newer else ""
+    counted = f"{tally.good:,} runs, {newer}{tally.broken:,} broken lines, {tally.duplicates:,} twins"
     click.echo(f"{tally.files:,} files: {counted}.")
     if compacted:
         removed = tally.broken + tally.duplicates

@@ -425,5 +425,15 @@ def run_of(line: bytes | None) -> Run | None:
         return None
 
 
+def is_newer(line: bytes) -> bool:
+    """Whether a line that is no run here was written by a newer version."""
+    try:
+        record = _DECODER.decode(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    schema = record.get("schema") if isinstance(record, dict) else None
+    return type(schema) is int and schema > SCHEMA
+
+
 def _is_blank(line: bytes | None) -> bool:
     return line is not None and not line.strip()
