@@ -217,10 +217,11 @@ def test_a_terminal_sees_how_far_an_export_is_beside_the_file(
     assert bar not in text and runs["qwen"].run_id in text
 
 
-def test_more_runs_than_a_few_are_read_by_way_of_the_index_in_the_same_order(
-    run: Program, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["MANY", "LONG_BYTES"])
+def test_many_runs_and_those_of_a_long_log_are_read_by_way_of_the_index_in_the_same_order(
+    run: Program, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     few = run.json("history", "--limit", "10")["runs"]
-    monkeypatch.setattr(history_command, "MANY", 2)
+    monkeypatch.setattr(history_command, way, 2)
     monkeypatch.setattr(history_command, "READ_AT_ONCE", 2)
     assert run.json("history", "--limit", "10")["runs"] == few

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -136,6 +137,26 @@ def test_the_newest_runs_of_both_files_come_first(log: RunLog) -> None:
     assert log.read().runs == runs[::-1]
     assert log.read(newest=4).runs == runs[:-5:-1]
     assert log.read(newest=0).runs == []
+
+
+def test_the_newest_run_is_that_of_the_newest_time_wherever_it_stands(log: RunLog) -> None:
+    """A clock was set back, and somebody has put two files together."""
+    runs = [a_run(number) for number in range(6)]
+    write_lines(log.directory, *(line_of(runs[number]) for number in (5, 0, 3)))
+    write_lines(log.directory, *(line_of(runs[number]) for number in (4, 1, 2)), name=CLI_FILE)
+    assert log.read().runs == runs[::-1]
+    assert log.read(newest=2).runs == runs[:3:-1]
+
+
+def test_more_generations_than_files_may_be_open_are_read(log: RunLog) -> None:
+    for number in range(1, 120):
+        write_lines(log.directory, line_of(a_run(number)), name=f"{WEB_FILE}.{number}")
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, allowed[1]))
+    try:
+        assert len(log.read().runs) == len(log.find(a_run(number).run_id for number in range(1, 120))) == 119
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
 
 
 def test_without_a_log_there_are_no_runs(log: RunLog) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LISTED = 20
 #: More are read by way of the index, which tells how far it is; so many at once.
 MANY, READ_AT_ONCE = 1000, 100
+#: So are those of a longer log: reading so much of one takes as long as the index does.
+LONG_BYTES = 50_000_000
 
 
 @click.command()
@@ -50,10 +52,14 @@ def history(limit: int | None, as_csv: bool, verify: bool, compact: bool, as_jso
     with readable(log):
         if verify or compact:
             tell(log_care.compact(log) if compact else log_care.verify(log), compact, as_json)
-        elif as_csv or any(filters.values()) or (limit or 0) > MANY:
+        elif as_csv or any(filters.values()) or (limit or 0) > MANY or is_long(log):
             searched(log, limit, filters, as_csv, as_json)
         else:
             listed(log.read(limit or LISTED).runs, as_json, "No runs yet.")
+
+
+def is_long(log: RunLog) -> bool:
+    return sum(file.size for file in log.files()) > LONG_BYTES
 
 
 def listed(runs: list[Run], as_json: bool, none: str = "No run matches.") -> None:
