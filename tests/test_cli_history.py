@@ -92,6 +92,9 @@ def test_csv_holds_all_runs_and_no_formula(run: Program, runs: dict[str, Run]) -
         (("--kind", "guess"), "kind"),
         (("--csv", "--verify"), "csv"),
         (("--limit", "0"), "limit"),
+        (("--verify", "--model", QWEN), "model"),
+        (("--compact", "--since", "2026-11-25"), "since"),
+        (("--verify", "--limit", "5"), "limit"),
     ],
 )
 def test_what_is_refused(run: Program, options: tuple[str, ...], field: str) -> None:
@@ -183,6 +186,31 @@ def test_the_log_survives_a_compaction_that_fails(
         log_care.compact(log)
     assert (log.directory / WEB_FILE).read_bytes() == before
     assert not list(log.directory.glob("*.compacting"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")
+@pytest.mark.parametrize("options", [("--csv",), ("--json",), (), ("--verify",), ("--model", QWEN)])
+def test_an_output_that_is_full_is_no_fault_of_the_log(
+    log: RunLog, runs: dict[str, Run], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    for number in range(10, 200):  # More than a buffer holds.
+        log.append(logged(number))
+    environment = os.environ | {"LOG_DIR": str(log.directory), "DATA_DIR": str(tmp_path / "data")}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-m", "app", "history", *options], stdout=full, stderr=subprocess.PIPE,
+                              env=environment, cwd=PROJECT, text=True)  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "The output cannot be written: No space left on device." in done.stderr
+
+
+def test_a_database_that_does_not_answer_is_named_by_its_setting(
+    run: Program, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:hunter2@127.0.0.1:1/nothing")
+    done = run("history", "--csv")
+    assert (done.exit_code, done.stderr.startswith("Error in DATABASE_URL: ")) == (2, True)
+    assert "hunter2" not in done.stderr
 
 
 def on_a_terminal(words: list[str], environment: dict[str, str], output: Path) -> str:
