@@ -16,7 +16,7 @@ from app.history.database import IndexUnavailable, reason
 from app.history.index import Index, State
 from app.history.query import Filters, Query
 from app.history.rows import COLUMN, Row
-from app.history.run_log import Run, RunLog
+from app.history.run_log import RUN_ID, Run, RunLog
 from app.history.run_notes import RunNotes
 from app.history.tables import NUMBERS, milliseconds, runs, setups, time_text
 
@@ -208,13 +208,14 @@ class History:
 
         Without its index a log is searched itself. That of another server cannot be: what may be there is not left out.
         """
+        wanted = {run_id for run_id in run_ids if RUN_ID.fullmatch(run_id)}
         known: dict[str, Run] = {}
         away: IndexUnavailable | None = None
 
         def indexed(db: sa.Connection) -> bool:
             """Take what the index knows; tells whether the log may hold the others."""
-            known.update({one: run for one in run_ids if (run := self._index.run(db, one)) is not None})
-            return len(known) < len(set(run_ids)) and self._index.is_behind(db)
+            known.update({one: run for one in wanted if (run := self._index.run(db, one)) is not None})
+            return len(known) < len(wanted) and self._index.is_behind(db)
 
         try:
             may_be_in_log = self._read(indexed)
@@ -222,8 +223,8 @@ class History:
             logger.warning("The index of the history cannot be used: %s", error)
             may_be_in_log, away = True, error
         if may_be_in_log:
-            known |= self._log.find(run_id for run_id in run_ids if run_id not in known)
-        if away is not None and self._index.url and len(known) < len(set(run_ids)):
+            known |= self._log.find(wanted - known.keys())
+        if away is not None and self._index.url and len(known) < len(wanted):
             raise away
         return [known[run_id] for run_id in run_ids if run_id in known]
 
