@@ -244,6 +244,18 @@ def test_every_column_sorts(history: History, log: RunLog, four: dict[str, str],
     assert len(found(history, f"sort={sort}")) == 5
 
 
+@pytest.mark.parametrize("sort", SORTS)
+def test_runs_of_the_same_millisecond_stand_on_one_page_each(history: History, log: RunLog, sort: str) -> None:
+    """The last run logged first, where they share all that an order looks at."""
+    alike = [Run(**{**logged(number).as_dict(), "time": logged(0).time}) for number in range(60)]
+    for run in alike:
+        log.append(run)
+    pages = [history.query(Query(sort=sort, per_page=25, page=number)).rows for number in (1, 2, 3)]
+    found = [row.run_id for page in pages for row in page]
+    expected = [run.run_id for run in alike]
+    assert found == (expected if sort == "time" else expected[::-1])
+
+
 def test_saturated_sorts_above_any_concurrency(history: History, log: RunLog) -> None:
     for number, concurrency in enumerate((4096, "saturated", 1)):
         log.append(logged(number, concurrency=concurrency))

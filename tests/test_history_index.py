@@ -13,21 +13,21 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.history import database, read_ahead
+from app.history import database, log_care, read_ahead
 from app.history import index as history_index
 from app.history.index import Index
 from app.history.lines import entry, entry_of
 from app.history.query import Filters, Query
 from app.history.rows import Row
-from app.history.run_log import WEB_FILE, Run, RunLog, decode
+from app.history.run_log import WEB_FILE, Run, RunLog, run_of
 from app.history.table import History
 from app.history.tables import INDEXES, milliseconds, runs, setups, time_text
 from app.runs import estimate_run, train_run
 from tests.test_history import logged
-from tests.test_run_log import NOT_RUNS, write_lines
+from tests.test_run_log import MENDED, NOT_RUNS, write_lines
 
 ROOT = Path(__file__).parent.parent
 
@@ -75,13 +75,49 @@ def newest_first(log: RunLog) -> list[str]:
 )
 def test_the_fast_way_and_the_careful_way_give_the_same_entry(run: Run) -> None:
     line = json.dumps(run.as_dict()).encode()
-    assert entry_of(line) == entry(Row.of(decode(line)))
+    assert entry_of(line) == entry(Row.of(run_of(line)))
 
 
-@pytest.mark.parametrize("name", sorted(set(NOT_RUNS) - {"infinity by overflow", "half a character"}))
+@pytest.mark.parametrize("name", sorted(NOT_RUNS))
 def test_what_is_no_run_for_the_log_is_none_for_the_index(name: str) -> None:
     if len(NOT_RUNS[name]) < 1_000_000:
         assert entry_of(NOT_RUNS[name]) is None
+
+
+OVERFLOWING = logged(1, layout={"tp": 10**400})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(line for line, _ in MENDED.values()),
+        json.dumps(OVERFLOWING.as_dict()).encode(),
+        json.dumps(logged(1).as_dict()).replace("30.0", "1e999").encode(),
+        json.dumps(logged(1).as_dict()).replace("H100 SXM5", "\\udc00").encode(),
+    ],
+    ids=[*MENDED, "a layout of too many", "a time that is none", "half a name"],
+)
+def test_the_index_and_the_log_agree_on_what_is_a_run(log: RunLog, history: History, line: bytes) -> None:
+    """Its row has a page, and the row says what the page says."""
+    write_lines(log.directory, line, line[: len(line) // 2])
+    page = history.query(Query())
+    assert (page.total, page.skipped) == (1, 1) == (log_care.verify(log).good, log_care.verify(log).broken)
+    assert page.rows == [Row.of(run) for run in history.runs([page.rows[0].run_id])]
+
+
+whole = json.dumps(logged(1).as_dict() | {"other": ["texts", {"and": [1.5, "numbers\\n"]}]}).encode()
+garbage = st.sampled_from(
+    [b"\\ud800", b"\\x", b"\\", b"\x01", b"\xff", b"\xc3\xa9", b"1e999", b"9" * 400, b"9" * 5000, b"01", b"-", b"NaN",
+     b"null", b"{}", b'"', b",", b":", b"}", b"\xef\xbb\xbf", b'"schema": 2,', b'"results": {},', b'"run_id": "x",']
+) | st.binary(min_size=1, max_size=2).map(lambda some: some.replace(b"\n", b""))  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.integers(0, len(whole)), st.integers(0, 20), garbage)
+def test_whatever_happens_to_a_line_index_and_log_agree_on_it(start: int, length: int, instead: bytes) -> None:
+    line = whole[:start] + instead + whole[start + length :]
+    run = run_of(line)
+    assert entry_of(line) == (None if run is None else entry(Row.of(run)))
 
 
 @given(st.integers(-(10**13), 10**13))
@@ -125,7 +161,7 @@ def test_a_file_that_changes_underneath_is_followed(log: RunLog, history: Histor
     assert page.total == len(newest_first(log)) == sum(one.count for one in page.choices["model"])
 
 
-@pytest.mark.parametrize("name", sorted(set(NOT_RUNS) - {"infinity by overflow", "half a character"}))
+@pytest.mark.parametrize("name", sorted(NOT_RUNS))
 def test_broken_lines_are_counted_as_the_log_counts_them(log: RunLog, history: History, name: str) -> None:
     log.append(logged(1))
     write_lines(log.directory, NOT_RUNS[name])
@@ -151,7 +187,7 @@ def test_a_long_log_is_read_in_parts_and_the_page_says_how_far(
     assert 0 < left < sum(file.size for file in log.files())
     index.catch_up()
     with index.reading() as db:
-        assert index.state(db) == history_index.State(40, 0, 0, log.files()[0].size)
+        assert index.state(db) == history_index.State(40, 0, 0, log.files()[0].size, "")
 
 
 def test_a_run_logged_while_the_first_indexes_are_made_is_found(
@@ -278,17 +314,23 @@ def test_what_was_read_ahead_of_a_log_that_has_changed_is_not_used(
 # A broken index
 
 
-@pytest.mark.parametrize("damage", ["garbage", "empty", "deleted", "a table is missing", "an unknown column"])
+DAMAGES = {
+    "a table is missing": f"DROP TABLE {runs.name}",
+    "an unknown column": f"ALTER TABLE {runs.name} RENAME setup TO other",
+    "a column is missing": f"ALTER TABLE {runs.name} DROP COLUMN record",
+}
+
+
+@pytest.mark.parametrize("damage", ["garbage", "empty", "deleted", *DAMAGES])
 def test_a_broken_index_is_made_anew(log: RunLog, index: Index, history: History, damage: str) -> None:
     for number in range(30):
         log.append(logged(number))
     assert len(ids(history)) == 30
-    if damage in ("a table is missing", "an unknown column"):
-        change = f"DROP TABLE {runs.name}" if "table" in damage else f"ALTER TABLE {runs.name} RENAME setup TO other"
+    if damage in DAMAGES:
         with index.engine().begin() as db:
             for one in INDEXES:
                 one.drop(db, checkfirst=True)
-            db.exec_driver_sql(change)
+            db.exec_driver_sql(DAMAGES[damage])
     else:
         index.close()
         for end in ("-wal", "-shm"):
@@ -298,7 +340,9 @@ def test_a_broken_index_is_made_anew(log: RunLog, index: Index, history: History
         else:
             size = index.path.stat().st_size
             index.path.write_bytes(b"" if damage == "empty" else os.urandom(size))
+    log.append(logged(30))
     assert ids(history) == newest_first(log)
+    assert history.query(Query()).outdated == ""
 
 
 def test_pages_torn_in_the_middle_of_the_index_are_noticed(log: RunLog, index: Index, history: History) -> None:
@@ -318,6 +362,58 @@ def test_a_directory_that_cannot_be_written_costs_only_speed(tmp_path: Path, log
     index = Index(log, tmp_path / "data")
     assert ids(History(log, index)) == [logged(1).run_id]
     index.close()
+
+
+# An index that cannot be written to
+
+
+@pytest.fixture
+def full(log: RunLog, index: Index, history: History, monkeypatch: pytest.MonkeyPatch) -> Index:
+    """An index of three runs that finds no place for another page of its file."""
+    for number in range(3):
+        log.append(logged(number))
+    history.catch_up()
+    index.close()
+    monkeypatch.setattr(database, "SETTINGS", (*database.SETTINGS, "max_page_count=1"))
+    return index
+
+
+def test_runs_that_the_index_has_no_place_for_are_found_in_the_log(log: RunLog, full: Index, history: History) -> None:
+    for number in range(3, 300):
+        log.append(logged(number))
+    assert history.runs([logged(2).run_id, "unknown", logged(299).run_id]) == [logged(2), logged(299)]
+    page = history.query(Query())
+    assert (page.total, page.outdated) == (3, "database or disk is full")
+
+
+def test_an_index_that_has_found_place_again_is_up_to_date(
+    log: RunLog, full: Index, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3, 300):
+        log.append(logged(number))
+    assert history.state().problem
+    full.close()
+    monkeypatch.setattr(database, "SETTINGS", database.SETTINGS[:-1])
+    page = history.query(Query())
+    assert (page.total, page.outdated) == (300, "")
+
+
+def test_a_run_that_was_logged_after_the_index_was_looked_at_is_found(
+    log: RunLog, index: Index, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process logs it, and another thread takes it in, between two steps of this one."""
+    log.append(logged(1))
+    history.catch_up()
+    look = index.run
+
+    def late(db: sa.Connection, run_id: str) -> Run | None:
+        found = look(db, run_id)
+        log.append(logged(2))
+        index.catch_up()
+        return found
+
+    monkeypatch.setattr(index, "run", late)
+    assert history.run(logged(2).run_id) == logged(2)
 
 
 # Several processes

@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.factory import create_app
 from app.history.index import Index
 from app.history.run_log import RunLog
+from app.history.tables import files
 from app.runs import estimate_run
 
 ESTIMATE = {"model": "llama-3.1-8b", "gpu": "h100-sxm"}
@@ -69,6 +72,61 @@ def test_a_database_that_does_not_answer_is_named(make: Make) -> None:
     assert answer.json["checks"]["log"] == "ok"
     assert answer.json["checks"]["index"].startswith("cannot be used: ")
     assert "hunter2" not in answer.text
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that holds the index of a few runs, and a log that is elsewhere."""
+    place = tmp_path / "data"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_full_disk_under_the_index_alone_costs_no_run_and_is_named(small_disk: Path, make: Make) -> None:
+    client = make()
+    for _ in range(3):
+        client.post("/api/v1/estimate", json=ESTIMATE)
+    assert client.get("/visualize").status_code == client.get("/readyz").status_code == 200
+    with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as file:
+        while file.write(b"x" * 1024):
+            pass
+    for _ in range(200):
+        run = client.post("/api/v1/estimate", json=ESTIMATE).json
+    assert client.get(f"/results/{run['run_id']}").status_code == 200
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json["checks"]["log"]) == (503, "ok")
+    assert answer.json["checks"]["index"].startswith("is not up to date: ")
+    page = client.get("/visualize")
+    assert page.status_code == 200
+    assert "The newest runs are missing here" in page.text
+    (small_disk / "filler").unlink()
+    assert client.get("/readyz").status_code == 200
+    assert "The newest runs are missing here" not in client.get("/visualize").text
+
+
+@pytest.mark.parametrize("damage", ["a table is missing", "a page is torn"])
+def test_a_broken_index_is_mended_without_a_visitor(client: FlaskClient, damage: str) -> None:
+    for _ in range(3):
+        client.post("/api/v1/estimate", json=ESTIMATE)
+    client.get("/visualize")
+    index: Index = client.application.extensions["index"]
+    with index.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+        db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        root = db.exec_driver_sql("SELECT rootpage FROM sqlite_master WHERE name = ?", (files.name,)).scalar_one()
+        size = db.exec_driver_sql("PRAGMA page_size").scalar_one()
+        if damage == "a table is missing":
+            db.exec_driver_sql(f"DROP TABLE {files.name}")
+    if damage == "a page is torn":
+        index.close()
+        with index.path.open("r+b") as file:
+            file.seek((root - 1) * size)
+            file.write(b"\xff" * size)
+    assert client.get("/readyz").json == {"status": "ok", "checks": {"log": "ok", "index": "ok"}}
+    assert client.application.extensions["history"].state().runs == 3
 
 
 # ---- numbers

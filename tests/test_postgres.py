@@ -140,7 +140,19 @@ def test_it_answers_as_sqlite_does(log: RunLog, history: History, tmp_path: Path
     assert history.runs([logged(7).run_id]) == small.runs([logged(7).run_id])
 
 
-@pytest.mark.parametrize("name", sorted(set(NOT_RUNS) - {"infinity by overflow", "half a character"}))
+@pytest.mark.parametrize("sort", ["time", "-time", "ttft", "-prompt", "model", "-fits"])
+def test_runs_of_the_same_millisecond_stand_on_one_page_each(log: RunLog, history: History, sort: str) -> None:
+    """Also while they are taken in: then no index gives them an order yet, and the first page sorts another way."""
+    alike = [Run(**{**logged(number).as_dict(), "time": logged(0).time}) for number in range(90)]
+    for run in reversed(alike):
+        log.append(run)
+    pages = [history.query(Query(sort=sort, per_page=25, page=number)).rows for number in (1, 2, 3, 4)]
+    found = [row.run_id for page in pages for row in page]
+    expected = [run.run_id for run in alike]
+    assert found == (expected[::-1] if sort == "time" else expected)
+
+
+@pytest.mark.parametrize("name", sorted(NOT_RUNS))
 def test_broken_lines_are_skipped_and_counted(log: RunLog, history: History, name: str) -> None:
     log.append(logged(1))
     write_lines(log.directory, NOT_RUNS[name])
@@ -231,6 +243,26 @@ def test_a_database_that_goes_away_costs_the_history_and_not_the_runs(
     assert made in client.get("/visualize").text
     assert client.get("/readyz").status_code == 200
     client.application.extensions["index"].close()
+
+
+def test_while_the_database_is_away_no_other_servers_run_is_said_not_to_exist(
+    tmp_path: Path, server: Postgres, url: str
+) -> None:
+    one, other = instance(tmp_path / "one", url), instance(tmp_path / "other", url)
+    own, others = (client.post("/api/v1/estimate", json=ESTIMATE).json["run_id"] for client in (one, other))
+    server.stop()
+    try:
+        assert one.get(f"/results/{own}").status_code == 200
+        for path in (f"/results/{others}", f"/api/v1/runs/{others}", "/results/unknown"):
+            answer = one.get(path)
+            assert (answer.status_code, "index of the history cannot be used" in answer.text) == (503, True), path
+    finally:
+        server.start()
+    other.get("/visualize")  # The database was killed and may have lost what its server brings again.
+    assert one.get(f"/results/{others}").status_code == 200
+    assert one.get("/results/unknown").status_code == 404
+    for client in (one, other):
+        client.application.extensions["index"].close()
 
 
 def test_the_command_line_searches_it_too(tmp_path: Path, url: str) -> None:

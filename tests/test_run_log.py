@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.history.append_only import MAX_LINE_BYTES
-from app.history.run_log import CLI_FILE, RUN_ID, WEB_FILE, News, Run, RunLog, decode, new_run, run_id, utc_text
+from app.history.run_log import CLI_FILE, RUN_ID, WEB_FILE, News, Run, RunLog, new_run, run_id, run_of, utc_text
 
 ROOT = Path(__file__).parent.parent
 START = datetime(2026, 11, 23, 8, 15, 30, 250_000, tzinfo=UTC)
@@ -138,6 +139,26 @@ def test_the_newest_runs_of_both_files_come_first(log: RunLog) -> None:
     assert log.read(newest=0).runs == []
 
 
+def test_the_newest_run_is_that_of_the_newest_time_wherever_it_stands(log: RunLog) -> None:
+    """A clock was set back, and somebody has put two files together."""
+    runs = [a_run(number) for number in range(6)]
+    write_lines(log.directory, *(line_of(runs[number]) for number in (5, 0, 3)))
+    write_lines(log.directory, *(line_of(runs[number]) for number in (4, 1, 2)), name=CLI_FILE)
+    assert log.read().runs == runs[::-1]
+    assert log.read(newest=2).runs == runs[:3:-1]
+
+
+def test_more_generations_than_files_may_be_open_are_read(log: RunLog) -> None:
+    for number in range(1, 120):
+        write_lines(log.directory, line_of(a_run(number)), name=f"{WEB_FILE}.{number}")
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, allowed[1]))
+    try:
+        assert len(log.read().runs) == len(log.find(a_run(number).run_id for number in range(1, 120))) == 119
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+
+
 def test_without_a_log_there_are_no_runs(log: RunLog) -> None:
     assert log.read().runs == []
     assert log.get("0000000000") is None
@@ -232,12 +253,30 @@ NOT_RUNS = {
     "a time out of range": GOOD.replace(b'"2026-11-23T08:15:31.250Z"', b'"0001-01-01T00:00:00+23:59"'),
     "a time that is a number": GOOD.replace(b'"2026-11-23T08:15:31.250Z"', b"17e8"),
     "a source that is no text": GOOD.replace(b'"web"', b"null"),
-    "infinity by overflow": GOOD.replace(b"true", b"1e999"),
-    "half a character": GOOD.replace(b"llama", b"\\ud800"),
-    "a very long number": GOOD.replace(b"true", b"9" * 5000),
+    "invalid UTF-8 where nobody looks": GOOD.replace(b"fits", b"\xed\xa0\x80"),
     "longer than a line may be": GOOD.replace(b"llama", b"l" * MAX_LINE_BYTES),
     "much longer than a line may be": b"x" * (3 * MAX_LINE_BYTES),
 }
+
+
+#: What JSON can say and nobody can write again -> how it is read.
+MENDED = {
+    "infinity by overflow": (GOOD.replace(b"true", b"1e999"), {"fits": None}),
+    "the same below": (GOOD.replace(b"true", b'{"low": [-1E400]}'), {"fits": {"low": [None]}}),
+    "a very long number": (GOOD.replace(b"true", b"9" * 5000), {"fits": None}),
+    "half a character": (GOOD.replace(b"true", b'"\\ud800!"'), {"fits": "?!"}),
+    "half a character in a name": (GOOD.replace(b"fits", b"\\uDFFF"), {"?": True}),
+    "a character in two halves": (GOOD.replace(b"true", b'"\\ud83d\\ude00"'), {"fits": "\U0001f600"}),
+}
+
+
+@pytest.mark.parametrize(("line", "results"), MENDED.values(), ids=MENDED)
+def test_what_cannot_be_written_again_is_mended(log: RunLog, line: bytes, results: dict) -> None:
+    write_lines(log.directory, line)
+    [run] = log.read().runs
+    assert run.results == results
+    log.append(run)
+    assert log.read().runs == [run, run]
 
 
 @pytest.mark.parametrize("line", NOT_RUNS.values(), ids=NOT_RUNS)
@@ -391,7 +430,7 @@ def test_a_write_cut_short_is_an_error_and_spoils_no_other_line(log: RunLog) -> 
 
 
 def numbered(line: bytes) -> int | None:
-    run = decode(line)
+    run = run_of(line)
     return None if run is None else run.inputs["number"]
 
 
@@ -418,7 +457,7 @@ def test_each_item_tells_where_its_line_is(log: RunLog) -> None:
         log.append(run)
     [file] = log.files()
     news = log.follow(WEB_FILE, None, numbered)
-    assert [decode(log.line_at(file, offset, length)) for offset, length, _ in news.items] == runs
+    assert [run_of(log.line_at(file, offset, length)) for offset, length, _ in news.items] == runs
     (log.directory / WEB_FILE).rename(log.directory / "elsewhere")
     log.append(a_run(9))
     assert log.line_at(file, 0, 10) is None

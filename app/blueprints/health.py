@@ -6,9 +6,12 @@ from http import HTTPStatus
 
 import sqlalchemy as sa
 from flask import Blueprint, Response, current_app
+from werkzeug.exceptions import ServiceUnavailable
 
+from app.blueprints.errors import error_page
 from app.history.database import IndexUnavailable, reason
 from app.history.index import Index
+from app.history.table import History
 from app.server import metrics
 from app.version import APP_VERSION
 
@@ -23,7 +26,10 @@ def live() -> dict[str, str]:
 
 @bp.get("/readyz")
 def ready() -> tuple[dict[str, object], int]:
-    """For what sends it requests: 503, with the reason, where runs cannot be logged or not be searched."""
+    """For what sends it requests: 503, with the reason, where runs cannot be logged or not be searched.
+
+    It reads the log on as a page does, so that an index is mended without a visitor, whom a 503 keeps away.
+    """
     checks = {"log": log_problem(), "index": index_problem()}
     good = not any(checks.values())
     told = {name: problem or "ok" for name, problem in checks.items()}
@@ -42,6 +48,12 @@ def numbers() -> Response:
     return Response(metrics.text(), content_type=metrics.CONTENT_TYPE)
 
 
+@bp.app_errorhandler(IndexUnavailable)
+def unavailable(error: IndexUnavailable) -> Response:
+    """503, with the reason, wherever a run is looked up and the index would have to tell."""
+    return error_page(ServiceUnavailable(f"The index of the history cannot be used: {error}."))
+
+
 def log_problem() -> str:
     """Why the log cannot be written to; nothing where it can."""
     try:
@@ -52,9 +64,10 @@ def log_problem() -> str:
 
 
 def index_problem() -> str:
-    """Why the index cannot be used; nothing where it can."""
+    """Why the index cannot be used or not be brought up to date; nothing where it can."""
+    history: History = current_app.extensions["history"]
     try:
-        current_app.extensions["index"].check()
+        problem = history.state().problem
     except (IndexUnavailable, OSError, sa.exc.SQLAlchemyError) as error:
         return f"cannot be used: {reason(error)}"
-    return ""
+    return f"is not up to date: {problem}" if problem else ""

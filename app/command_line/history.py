@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 LISTED = 20
 #: More are read by way of the index, which tells how far it is; so many at once.
 MANY, READ_AT_ONCE = 1000, 100
+#: So are those of a longer log: reading so much of one takes as long as the index does.
+LONG_BYTES = 50_000_000
 
 
 @click.command()
@@ -46,21 +49,35 @@ def history(limit: int | None, as_csv: bool, verify: bool, compact: bool, as_jso
     """The newest runs of the log, newest first."""
     if as_csv + verify + compact + as_json > 1 and not (as_json and (verify or compact)):
         raise InvalidInput("csv", "--csv, --json, --verify and --compact do not go together.", "one of them")
+    if verify or compact:
+        refuse_filters("--compact" if compact else "--verify", {"limit": limit, **filters})
     log = RunLog(setting("LOG_DIR"))
     with readable(log):
         if verify or compact:
             tell(log_care.compact(log) if compact else log_care.verify(log), compact, as_json)
-        elif as_csv or any(filters.values()) or (limit or 0) > MANY:
+        elif as_csv or any(filters.values()) or (limit or 0) > MANY or is_long(log):
             searched(log, limit, filters, as_csv, as_json)
         else:
             listed(log.read(limit or LISTED).runs, as_json, "No runs yet.")
 
 
+def refuse_filters(of: str, given: dict[str, Any]) -> None:
+    """What looks at the whole log takes no filter, and does not do as if."""
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidInput(name, f"{of} looks at the whole log, so --{name} does not go with it.", f"{of} alone")
+
+
+def is_long(log: RunLog) -> bool:
+    return sum(file.size for file in log.files()) > LONG_BYTES
+
+
 def listed(runs: list[Run], as_json: bool, none: str = "No run matches.") -> None:
-    if as_json:
-        click.echo(json_text.write({"runs": [run.as_dict() for run in runs]}, indent=2))
-    else:
-        show(report.runs(runs) if runs else [none])
+    with printing():
+        if as_json:
+            click.echo(json_text.write({"runs": [run.as_dict() for run in runs]}, indent=2))
+        else:
+            show(report.runs(runs) if runs else [none])
 
 
 def searched(log: RunLog, limit: int | None, filters: dict[str, str | None], as_csv: bool, as_json: bool) -> None:
@@ -97,7 +114,8 @@ def searched(log: RunLog, limit: int | None, filters: dict[str, str | None], as_
                     runs += found.runs(ids[start : start + READ_AT_ONCE])
             listed(runs, as_json)
     except IndexUnavailable as error:
-        raise InvalidInput("DATA_DIR", f"The index of the history cannot be used: {error}.") from None
+        where = "DATABASE_URL" if index.url else "DATA_DIR"
+        raise InvalidInput(where, f"The index of the history cannot be used: {error}.") from None
     finally:
         index.close()
 
@@ -114,7 +132,8 @@ def printed_once(watch: Watch) -> Callable[[Iterator[Row], int], None]:
         if begun:
             raise IndexUnavailable("it broke while it was read; it is made anew now, so ask again")
         begun = True
-        csv_export.write(sys.stdout, rows, of, watch)
+        with printing():
+            csv_export.write(sys.stdout, rows, of, watch)
 
     return printed
 
@@ -138,15 +157,34 @@ def day(text: str | None) -> str:
 
 def tell(tally: log_care.Tally, compacted: bool, as_json: bool) -> None:
     """What the log holds, or held."""
+    with printing():
+        print_tally(tally, compacted, as_json)
+
+
+def print_tally(tally: log_care.Tally, compacted: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json_text.write(asdict(tally) | ({"compacted": True} if compacted else {})))
         return
-    counted = f"{tally.good:,} runs, {tally.broken:,} broken lines, {tally.duplicates:,} twins"
+    newer = f"{tally.newer:,} of a newer version, " if tally.newer else ""
+    counted = f"{tally.good:,} runs, {newer}{tally.broken:,} broken lines, {tally.duplicates:,} twins"
     click.echo(f"{tally.files:,} files: {counted}.")
     if compacted:
         removed = tally.broken + tally.duplicates
         took = f"Took {removed:,} lines out; they are in {log_care.REMOVED}."
         click.echo(took if removed else "Nothing to take out.")
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Where the output cannot be written it is that which is told, and not that the log cannot be read."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # What is left is not tried again at the end.
+        raise InvalidInput("", f"The output cannot be written: {error.strerror}.") from None
 
 
 @contextmanager

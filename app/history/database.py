@@ -86,7 +86,7 @@ class Database:
                 _create_tables(db)
         except sa.exc.DatabaseError as error:
             engine.dispose()
-            if not is_broken(error):
+            if not is_damaged(error):
                 raise
             self._discard()
             return self._sqlite(path)
@@ -164,6 +164,18 @@ class Database:
             self._indexed = there >= {index.name for index in INDEXES}
         return self._indexed
 
+    def is_broken(self, error: sa.exc.DatabaseError) -> bool:
+        """Whether the database is damaged or its tables are not those that were made, so that a new one helps."""
+        if is_damaged(error):
+            return True
+        if is_busy(error) or (self.is_shared and isinstance(error, sa.exc.OperationalError)):
+            return False  # A PostgreSQL that is away; its word for a table that is another is a ProgrammingError.
+        try:
+            with self.reading() as db:
+                return not all(_is_as_made(db, table) for table in metadata.tables.values())
+        except (IndexUnavailable, sa.exc.SQLAlchemyError):
+            return False
+
     def make_indexes(self) -> None:
         """Make those that are missing, each in a transaction of its own, so that others can write in between."""
         if self.is_indexed():
@@ -192,8 +204,8 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error).splitlines()[0]
 
 
-def is_broken(error: sa.exc.DatabaseError) -> bool:
-    """Whether the database itself is damaged or lacks what it should have, so that a new one helps."""
+def is_damaged(error: sa.exc.DatabaseError) -> bool:
+    """Whether the database says that it is damaged or lacks what it should have."""
     signs = ("malformed", "not a database", "no such table", "no such column", "does not exist", "disk I/O error")
     return any(sign in str(error) for sign in signs)
 
@@ -206,6 +218,11 @@ def is_busy(error: sa.exc.DatabaseError) -> bool:
 def _create_tables(db: sa.Connection) -> None:
     for table in metadata.sorted_tables:
         db.execute(sa.schema.CreateTable(table, if_not_exists=True))
+
+
+def _is_as_made(db: sa.Connection, table: sa.Table) -> bool:
+    """Whether a table has the columns that it was made with and no others."""
+    return {column["name"] for column in sa.inspect(db).get_columns(table.name)} == set(table.columns.keys())
 
 
 def _prepare(connection: Any, _: Any) -> None:

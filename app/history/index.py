@@ -17,7 +17,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from app.calculations.watch import Watch, nobody
-from app.history.database import Database, IndexUnavailable, is_busy
+from app.history.database import Database, IndexUnavailable, is_busy, reason
 from app.history.intake import Intake
 from app.history.read_ahead import Follow, ReadAhead
 from app.history.run_log import Run, RunLog, run_of
@@ -41,6 +41,8 @@ class State:
     behind: int
     #: Of how many.
     size: int
+    #: Why what is behind could not be taken in when that was last tried; nothing where it could.
+    problem: str
 
 
 class Index:
@@ -56,6 +58,7 @@ class Index:
         self._turn = threading.Lock()  # Of reading the log.
         self._reader: threading.Thread | None = None
         self._behind = 0
+        self._problem = ""
 
     def engine(self) -> sa.Engine:
         """The database, made where it is missing. Raises IndexUnavailable."""
@@ -68,6 +71,10 @@ class Index:
     def rebuild(self) -> None:
         """Throw the index away and begin anew. Of several processes that find it broken, one does."""
         self._database.rebuild()
+
+    def is_broken(self, error: sa.exc.DatabaseError) -> bool:
+        """Whether a new index would not meet this error."""
+        return self._database.is_broken(error)
 
     def close(self) -> None:
         self._database.close()
@@ -118,7 +125,12 @@ class Index:
     def _step(self, follow: Follow, patient: bool = False) -> int:
         """One transaction's worth; returns how many bytes are left."""
         with self._turn:
-            self._behind = self._taken(follow, patient)
+            try:
+                self._behind = self._taken(follow, patient)
+            except (OSError, IndexUnavailable, sa.exc.SQLAlchemyError) as error:
+                self._problem = reason(error)
+                raise
+            self._problem = ""
             return self._behind
 
     def _taken(self, follow: Follow, patient: bool) -> int:
@@ -160,20 +172,14 @@ class Index:
 
     # Reading
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether the log may hold more than was read when this process last looked."""
-        return self._behind > 0 or self._is_reading()
+    def is_behind(self, db: sa.Connection) -> bool:
+        """Whether the log holds, or may hold, what this state of the index does not know."""
+        return bool(self._intake.difference(db).stale)
 
     def lag_bytes(self) -> int:
         """How much of the log is not read now. Raises IndexUnavailable, OSError or SQLAlchemyError."""
         with self.reading() as db:
             return self._intake.difference(db).size
-
-    def check(self) -> None:
-        """Raise IndexUnavailable, OSError or SQLAlchemyError where the index cannot be read."""
-        with self.reading() as db:
-            db.execute(sa.select(files.c.id).limit(1))
 
     def state(self, db: sa.Connection) -> State:
         count, skipped, torn = db.execute(
@@ -183,7 +189,8 @@ class Index:
                 sa.func.count().filter(files.c.torn),
             )
         ).one()
-        return State(int(count), int(skipped) + torn, self._behind, sum(file.size for file in self.log.files()))
+        size = sum(file.size for file in self.log.files())
+        return State(int(count), int(skipped) + torn, self._behind, size, self._problem)
 
     def run(self, db: sa.Connection, run_id: str) -> Run | None:
         """The newest run of this id; None where the index knows none, or the log has changed since."""

@@ -1,6 +1,6 @@
 """Lines of the log -> entries of the index, fast: of a run of this version only what the history needs is decoded.
 
-A line of another shape goes the careful way through `run_log.decode`; both give the same entry, which a test proves.
+A line of another shape goes the careful way through `run_log.run_of`; both give the same entry, which a test proves.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from app.history.rows import Row, kept, layout_text, precision_text
-from app.history.run_log import RUN_ID, SCHEMA, decode, utc_text
+from app.history.run_log import RUN_ID, SCHEMA, run_of, utc_text
 from app.history.tables import NUMBERS, SETUP_FIELDS, milliseconds
 
 #: The values of SETUP_FIELDS, and of NUMBERS. Plain tuples, since millions are made in a row.
@@ -23,8 +23,9 @@ Numbers = tuple[float | None, ...]
 #: The id of a run, its time in milliseconds since 1970, its setup and its numbers.
 Entry = tuple[str, int, Setup, Numbers]
 
-#: What `history_rows.finite` lets through.
+#: Of what `rows.finite` lets through; a larger number goes the careful way.
 Finite = Annotated[float, msgspec.Meta(gt=-1e300, lt=1e300)]
+Whole = Annotated[int, msgspec.Meta(gt=-(2**53), lt=2**53)]
 #: A time as `run_log.utc_text` writes it.
 UTC_TEXT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -40,11 +41,11 @@ _UNNAMED = _Named()
 
 
 class _Layout(msgspec.Struct, frozen=True, gc=False):
-    num_gpus: int | None = None
-    tp: int | None = None
-    pp: int | None = None
-    dp: int | None = None
-    ep: int | None = None
+    num_gpus: Whole | None = None
+    tp: Whole | None = None
+    pp: Whole | None = None
+    dp: Whole | None = None
+    ep: Whole | None = None
 
 
 class _Precision(msgspec.Struct, frozen=True, gc=False):
@@ -107,6 +108,8 @@ _DECODER = msgspec.json.Decoder(_Line)
 def entry_of(line: bytes) -> Entry | None:
     """The entry of a line; None if it is no run."""
     try:
+        if not line.isascii():
+            line.decode("utf-8")  # Texts that are passed over are not looked at otherwise.
         found = _DECODER.decode(line)
     except (ValueError, RecursionError):
         return _carefully(line)
@@ -161,7 +164,7 @@ def entry(row: Row) -> Entry:
 
 
 def _carefully(line: bytes) -> Entry | None:
-    run = decode(line)
+    run = run_of(line)
     return None if run is None else entry(Row.of(run))
 
 

@@ -7,6 +7,7 @@ import errno
 import heapq
 import itertools
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,6 +40,8 @@ FILES = (WEB_FILE, CLI_FILE)
 GENERATION = re.compile(rf"({'|'.join(map(re.escape, FILES))})(?:[.-](\d{{1,18}}))?")
 #: The shape of every run id, also of those that older versions wrote: safe in a URL and in a file.
 RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+#: A whole number of more digits is read as null; any float has fewer.
+MAX_DIGITS = 400
 #: Random bytes at the end of a run id.
 TOKEN_BYTES = 6
 
@@ -287,22 +290,27 @@ class RunLog:
         return found
 
     def read(self, newest: int | None = None) -> Reading:
-        """The newest runs of all files, newest first; all of them where no number is given."""
+        """The newest runs of all files, newest first; all of them where no number is given.
+
+        Every line is looked at, since nothing keeps the times of a file in order: clocks are set back and files joined.
+        """
         skipped = 0
 
-        def runs_of(name: str) -> Iterator[Run]:
+        def runs() -> Iterator[Run]:
             nonlocal skipped
-            for line in self._lines(name):
-                run = run_of(line)
-                if run is not None:
-                    yield run
-                elif not _is_blank(line):
-                    skipped += 1
+            for file in self.files():
+                for line in self._lines(file.name):
+                    run = run_of(line)
+                    if run is not None:
+                        yield run
+                    elif not _is_blank(line):
+                        skipped += 1
 
-        by_file = [runs_of(file.name) for file in self.files()]
-        newest_first = heapq.merge(*by_file, key=lambda run: run.time, reverse=True)
-        runs = list(itertools.islice(newest_first, newest))
-        return Reading(runs, skipped)
+        def time(run: Run) -> str:
+            return run.time
+
+        ordered = sorted(runs(), key=time, reverse=True) if newest is None else heapq.nlargest(newest, runs(), key=time)
+        return Reading(ordered, skipped)
 
     def follow(
         self, name: str, mark: Mark | None, make: Callable[[bytes], T | None], max_bytes: int = 1 << 62
@@ -392,33 +400,44 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number of JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _float(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _int(digits: str) -> int | None:
+    return int(digits) if len(digits) <= MAX_DIGITS else None
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_float, parse_int=_int)
 
 
 def run_of(line: bytes | None) -> Run | None:
-    """The run of a line, if it can be logged again as it is."""
-    run = decode(line)
-    return run if run is not None and _is_sound(run) else None
+    """The run of a line; None if the line is torn, foreign or otherwise not a run.
 
-
-def decode(line: bytes | None) -> Run | None:
-    """The run of a line; None if the line is torn, foreign or otherwise not a run."""
+    What JSON can say and nobody can write again does not make a run broken, since the index passes over most of a line:
+    a number beyond all floats, as 1e999, is read as null, and half a character as "?", as `append` writes it.
+    """
     if line is None:
         return None
     try:
-        record = _DECODER.decode(line.decode("utf-8"))
+        text = line.decode("utf-8")
+        record = _DECODER.decode(text)
+        if "\\" in text and "\\ud" in text.lower():
+            record = _DECODER.decode(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8"))
         return Run.from_dict(record) if isinstance(record, dict) else None
     except (ValueError, RecursionError):
         return None
 
 
-def _is_sound(run: Run) -> bool:
-    """Whether the run can be logged again: 1e999 is read as infinity, "\\ud800" as half a character."""
+def is_newer(line: bytes) -> bool:
+    """Whether a line that is no run here was written by a newer version."""
     try:
-        json.dumps(run.as_dict(), ensure_ascii=False, allow_nan=False).encode("utf-8")
+        record = _DECODER.decode(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return False
-    return True
+    schema = record.get("schema") if isinstance(record, dict) else None
+    return type(schema) is int and schema > SCHEMA
 
 
 def _is_blank(line: bytes | None) -> bool:

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 import sqlalchemy as sa
 
 from app.calculations.watch import Watch, nobody
-from app.history.database import IndexUnavailable, is_broken, reason
+from app.history.database import IndexUnavailable, reason
 from app.history.index import Index, State
 from app.history.query import Filters, Query
 from app.history.rows import COLUMN, Row
-from app.history.run_log import Run, RunLog
+from app.history.run_log import RUN_ID, Run, RunLog
 from app.history.run_notes import RunNotes
 from app.history.tables import NUMBERS, milliseconds, runs, setups, time_text
 
@@ -38,6 +38,10 @@ LONG, OFFERED_SECONDS = 10_000, 10.0
 MAX_NOTED = 20_000
 #: Rows fetched at once.
 CHUNK = 2500
+#: What no two runs share: a database orders as it likes what an order leaves open, on one page so and on the next
+#: otherwise. The setup stands before the id as it does in the indexes, which then need no sorting.
+TIME = (runs.c.milliseconds, runs.c.setup, runs.c.id)
+NEWEST = [one.desc() for one in TIME]
 
 Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
@@ -75,6 +79,8 @@ class Page:
     skipped: int
     #: Share of the log that is not read yet, from 0 to 1.
     unread: float
+    #: Why the newest runs are missing here; nothing where they are not.
+    outdated: str
     choices: Mapping[str, list[Choice]]
 
     @property
@@ -142,6 +148,7 @@ class History:
                 total=state.runs,
                 skipped=state.skipped,
                 unread=min(1.0, state.behind / state.size) if state.size else 0.0,
+                outdated=state.problem,
                 choices=self._choices(db, state)
                 | {"tag": [Choice(tag, tag, n) for tag, n in sorted(self._notes.tags().items())]},
             )
@@ -197,18 +204,29 @@ class History:
         return next(iter(self.runs([run_id])), None)
 
     def runs(self, run_ids: Sequence[str]) -> list[Run]:
-        """The runs of these ids in their order; an id that no run has is left out."""
-        known: dict[str, Run | None] = {}
-        unread = True
+        """The runs of these ids in their order; an id that no run has is left out.
+
+        Without its index a log is searched itself. That of another server cannot be: what may be there is not left out.
+        """
+        wanted = {run_id for run_id in run_ids if RUN_ID.fullmatch(run_id)}
+        known: dict[str, Run] = {}
+        away: IndexUnavailable | None = None
+
+        def indexed(db: sa.Connection) -> bool:
+            """Take what the index knows; tells whether the log may hold the others."""
+            known.update({one: run for one in wanted if (run := self._index.run(db, one)) is not None})
+            return len(known) < len(wanted) and self._index.is_behind(db)
+
         try:
-            known = self._read(lambda db: {one: self._index.run(db, one) for one in run_ids})
-            unread = self._index.is_behind
+            may_be_in_log = self._read(indexed)
         except IndexUnavailable as error:
             logger.warning("The index of the history cannot be used: %s", error)
-        missing = [run_id for run_id in run_ids if known.get(run_id) is None]
-        if missing and unread:
-            known |= self._log.find(missing)
-        return [run for run_id in run_ids if (run := known.get(run_id)) is not None]
+            may_be_in_log, away = True, error
+        if may_be_in_log:
+            known |= self._log.find(wanted - known.keys())
+        if away is not None and self._index.url and len(known) < len(wanted):
+            raise away
+        return [known[run_id] for run_id in run_ids if run_id in known]
 
     def state(self) -> State:
         """What the index knows of the log."""
@@ -234,8 +252,8 @@ class History:
         def caught_up() -> Answer:
             try:
                 self._index.catch_up_soon(BUDGET_SECONDS)
-            except sa.exc.OperationalError as error:
-                if is_broken(error):
+            except sa.exc.DatabaseError as error:
+                if self._index.is_broken(error):
                     raise
                 logger.warning("The index of the history is not brought up to date: %s", reason(error))
             with self._index.reading() as db:
@@ -248,11 +266,11 @@ class History:
         try:
             return work()
         except sa.exc.DatabaseError as error:
-            if not is_broken(error):
+            if not self._index.is_broken(error):
                 raise IndexUnavailable(reason(error)) from error
             logger.warning("The index of the history is broken and made anew: %s", reason(error))
-            self._index.rebuild()
         try:
+            self._index.rebuild()
             return work()
         except sa.exc.SQLAlchemyError as error:
             raise IndexUnavailable(reason(error)) from error
@@ -284,7 +302,7 @@ class Search:
         column = COLUMN[self._order.removeprefix("-")]
         descending = self._order.startswith("-")
         if column.field == "time":
-            return self._walk([], [_directed(runs.c.milliseconds, descending)], offset, most)
+            return self._walk([], [_directed(one, descending) for one in TIME], offset, most)
         if column.field in NUMBERS:
             groups = self._known_and_unknown(runs.c[column.field], descending)
         else:
@@ -300,9 +318,8 @@ class Search:
 
     def _known_and_unknown(self, column: sa.Column, descending: bool) -> Iterator[tuple[list, list, list]]:
         """The runs by a number; those that do not know it come last whichever way."""
-        newest = runs.c.milliseconds.desc()
-        yield [_directed(column, descending), newest], [column.is_not(None)], self._setup_conditions
-        yield [newest], [column.is_(None)], self._setup_conditions
+        yield [_directed(column, descending), *NEWEST], [column.is_not(None)], self._setup_conditions
+        yield NEWEST, [column.is_(None)], self._setup_conditions
 
     def _by_value(self, column: sa.Column, descending: bool) -> Iterator[tuple[list, list, list]]:
         """The runs by what many share: value by value, newest first in each; an empty one last."""
@@ -311,7 +328,7 @@ class Search:
         known = sorted((value for value in values if value not in (None, "")), reverse=descending)
         for value in [*known, *(value for value in values if value in (None, ""))]:
             same = key.is_(None) if value is None else key == value
-            yield [runs.c.milliseconds.desc()], [], [*self._setup_conditions, same]
+            yield NEWEST, [], [*self._setup_conditions, same]
 
     def _walk(self, run_conditions: list, order: list, offset: int, most: int, conditions: list | None = None) -> list:
         """Ids in order. Where matches are rare, the index of setups or times finds them and they are sorted then."""
