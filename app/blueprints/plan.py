@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 
-from app.blueprints.progress import job_page, jobs
+from app.blueprints.progress import about, begun_by, job_page, jobs
 from app.blueprints.question import Question
 from app.blueprints.results import result_page
 from app.calculations.errors import InvalidInput
@@ -64,7 +64,7 @@ def calculate() -> Any:
         return {"run_id": run.run_id} | ({"run": run.as_dict(), "not_saved": problem} if problem else {})
 
     try:
-        job_id = jobs().start(work, {name: text for name, text in raw.items() if text})
+        job_id = jobs().start(work, about("plan", {name: text for name, text in raw.items() if text}))
     except Busy:
         sent.refuse(InvalidInput("", "Several long plans are being made already. Try again in a minute."))
         return QUESTION.page(sent), HTTPStatus.SERVICE_UNAVAILABLE
@@ -84,14 +84,15 @@ def is_long(sent: InputForm) -> bool:
 @bp.get("/plan/progress/<job_id>")
 def progress(job_id: str) -> Any:
     """How far a plan is; once it is made, its page."""
-    job = jobs().look(job_id)
-    if job is None:
+    begun = begun_by("plan", job_id)
+    if begun is None:
         abort(HTTPStatus.NOT_FOUND, "No plan is being made under this address. One that was made is in the history.")
+    job, asked = begun
     if job.state == DONE and "run" in job.outcome:
         return result_page(Run.from_dict(job.outcome["run"]), not_saved=job.outcome["not_saved"])
     if job.state == DONE:
         return redirect(url_for("results.result", run_id=job.outcome["run_id"]), HTTPStatus.SEE_OTHER)
-    return job_page("plan/progress.html", job, change=url_for("plan.form", **job.about))
+    return job_page("plan/progress.html", job, asked=asked, change=url_for("plan.form", **asked))
 
 
 @bp.get("/results/<run_id>/plans")
