@@ -276,3 +276,18 @@ def test_a_run_of_another_version_is_shown_as_it_was_logged(
     assert response.status_code == 200
     assert words(page.find("h1")) == "A run of another version"
     assert json.loads(page.find("pre").text) == other.as_dict()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/results/{}", "/results/{}.csv", "/results/{}/plans", "/results/{}/heat", "/results/{}/sensitivity",
+     "/api/v1/runs/{}", "/visualize?run={}", "/visualize.csv", "/compare?ids={}"],
+)  # fmt: skip
+def test_a_log_that_cannot_be_read_is_said_on_every_page_of_a_run(
+    client: FlaskClient, run_log: RunLog, address: str
+) -> None:
+    run = logged(run_log)
+    run_log.directory.rename(run_log.directory.with_name("away"))
+    run_log.directory.touch()
+    answer = client.get(address.format(run.run_id))
+    assert answer.status_code == 503 and "cannot be read" in answer.text

@@ -9,7 +9,7 @@ from flask import Blueprint, abort, current_app, redirect, render_template, requ
 
 from app.blueprints.progress import about, begun_by, job_page, jobs
 from app.blueprints.question import Question
-from app.blueprints.results import result_page
+from app.blueprints.results import logged, result_page
 from app.calculations.errors import InvalidInput
 from app.calculations.watch import Watch
 from app.history.run_log import Run
@@ -128,7 +128,7 @@ def heat(run_id: str) -> Any:
 
 def plans_of(run_id: str) -> tuple[Run, list[Any]]:
     """A logged plan and its list; 404 where there is none."""
-    run = current_app.extensions["history"].run(run_id)
+    run = logged(run_id)
     plans = (run.results.get("plans") or run.results.get("closest")) if run is not None and run.kind == "plan" else None
     if run is None or not plans:
         abort(HTTPStatus.NOT_FOUND, f"The log has no plan with the id {run_id[:64]!r}.")

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, abort, current_app, render_template, request, url_for
+from flask import Blueprint, abort, render_template, request, url_for
 
 from app import sensitivity
+from app.blueprints.results import logged, missing
 from app.calculations.errors import InvalidInput
 from app.charts.sensitivity import tornado_figure
 from app.history.run_log import Run
@@ -21,9 +22,9 @@ bp = Blueprint("sensitivity", __name__)
 @bp.get("/results/<run_id>/sensitivity")
 def of_run(run_id: str) -> Any:
     """The levers of a logged run: of its question, or of a replica of its best plan."""
-    run = current_app.extensions["history"].run(run_id)
+    run = logged(run_id)
     if run is None:
-        return render_template("results/missing.html", run_id=run_id[:80]), HTTPStatus.NOT_FOUND
+        return missing(run_id)
     asked = question_of(run)
     if asked is None:
         abort(HTTPStatus.NOT_FOUND, "This run has no serving question whose inputs could be moved.")
