@@ -155,3 +155,43 @@ def test_two_servers_read_each_others_notes_and_lose_none(app: Flask, run_log: R
 
 def test_without_a_file_there_is_no_note(run_log: RunLog) -> None:
     assert RunNotes(run_log).of(["a"]) == {}
+
+
+def test_notes_that_cannot_be_read_cost_no_page_and_are_said(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    (run_log.directory / FILE).mkdir()
+    for address in (f"/results/{run.run_id}", "/visualize", "/visualize?tag=prod&q=ann", f"/compare?ids={run.run_id}"):
+        answer = client.get(address)
+        assert answer.status_code == 200, address
+        assert "Tags and notes cannot be read just now" in words(soup(answer.text).find(class_="notice warning"))
+    assert shown(client) == [run.run_id]
+    (run_log.directory / FILE).rmdir()
+    assert "cannot be read" not in client.get("/visualize").text
+
+
+def test_notes_that_were_read_are_kept_while_their_file_cannot_be(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    client.post(f"/results/{run.run_id}/note", data={"tags": "prod"})
+    assert shown(client, tag="prod") == [run.run_id]
+    (run_log.directory / FILE).rename(run_log.directory / "away")
+    (run_log.directory / FILE).mkdir()
+    assert shown(client, tag="prod") == [run.run_id]
+
+
+def test_a_note_that_cannot_be_saved_is_said_and_kept_as_typed(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    (run_log.directory / FILE).mkdir()
+    answer = client.post(f"/results/{run.run_id}/note", data={"tags": "prod", "note": "kept as typed"})
+    page = soup(answer.text)
+    assert answer.status_code == 503
+    assert "The note could not be saved: Is a directory." in words(page.select_one(".note-box [role=alert]"))
+    assert page.find(id="tags")["value"] == "prod" and page.find(id="note-text").text == "kept as typed"
+
+
+def test_the_command_line_says_that_it_searched_without_notes(run_log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = logged(run_log)
+    (run_log.directory / FILE).mkdir()
+    monkeypatch.setenv("LOG_DIR", str(run_log.directory))
+    done = CliRunner().invoke(history, ["--text", run.inputs["gpu"], "--json"])
+    assert [one["run_id"] for one in json.loads(done.stdout)["runs"]] == [run.run_id]
+    assert "Tags and notes cannot be read" in done.stderr

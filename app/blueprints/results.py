@@ -54,11 +54,12 @@ def annotate(run_id: str) -> Any:
     try:
         note = note_of(run.run_id, utc_text(datetime.now(UTC).isoformat()), tags=tags, text=text)
         current_app.extensions["run_notes"].add(note)
-    except InvalidInput as error:
-        typed = {"tags": tags, "text": text}
-        return result_page(run, note_problem=error, note_typed=typed), HTTPStatus.UNPROCESSABLE_ENTITY
-    except OSError as error:
-        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The note cannot be saved: {error.strerror}.")
+    except (InvalidInput, OSError) as error:
+        refused, status = error, HTTPStatus.UNPROCESSABLE_ENTITY
+        if isinstance(error, OSError):
+            refused = InvalidInput("", f"The note could not be saved: {error.strerror}.")
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+        return result_page(run, note_problem=refused, note_typed={"tags": tags, "text": text}), status
     return redirect(url_for("results.result", run_id=run.run_id, _anchor="note"), HTTPStatus.SEE_OTHER)
 
 
@@ -85,7 +86,9 @@ def answered(run: Run) -> Any:
 def result_page(run: Run, *, not_saved: str = "", **asides: Any) -> str:
     """The page of a run, also of one that could not be logged: then with the reason. `asides`: what was wrong with a
     note, and what it was."""
-    asides["note"] = None if not_saved else current_app.extensions["run_notes"].of([run.run_id]).get(run.run_id)
+    notes = current_app.extensions["run_notes"]
+    asides["note"] = None if not_saved else notes.of([run.run_id]).get(run.run_id)
+    asides["notes_problem"] = notes.problem
     if run.kind == "train" and train.is_complete(run.results):
         change = url_for("train.form", **share_args(chosen_inputs(run.inputs), ALL_TRAINING_INPUTS))
         parts = train.parts(run.inputs, run.results)

@@ -69,13 +69,13 @@ def visualize() -> tuple[str, int]:
         page = history().query(query)
         runs = compared(history().runs(query.selected))
         points = history().points(query) if query.view.chart else []
-        notes = current_app.extensions["run_notes"].of([row.run_id for row in page.rows])
     known = tuple(one.run.run_id for one in runs)
     html = render_template(
         "visualize/history.html",
         query=query.only(known, page.number),
         page=page,
-        notes=notes,
+        notes=history().notes.of([row.run_id for row in page.rows]),
+        notes_problem=history().notes.problem,
         errors=errors,
         columns=COLUMNS,
         page_sizes=PER_PAGE,

@@ -96,6 +96,8 @@ def searched(log: RunLog, limit: int | None, filters: dict[str, str | None], as_
                     watch(start, len(ids))
                     runs += found.runs(ids[start : start + READ_AT_ONCE])
             listed(runs, as_json)
+        if found.notes.problem:
+            click.echo(f"Tags and notes cannot be read, so some runs may lack: {found.notes.problem}.", err=True)
     except IndexUnavailable as error:
         raise InvalidInput("DATA_DIR", f"The index of the history cannot be used: {error}.") from None
     finally:

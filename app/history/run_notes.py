@@ -55,9 +55,14 @@ def note_of(run_id: str, time: str, *, tags: str, text: str) -> Note:
 
 
 class RunNotes:
-    """The notes of a directory of logs. Any number of processes may add and read at once; safe among threads."""
+    """The notes of a directory of logs. Any number of processes may add and read at once; safe among threads.
+
+    Runs can be looked at without their notes, so reading never raises: where the file cannot be read, what was read of
+    it before stands, and `problem` says why.
+    """
 
     def __init__(self, log: RunLog) -> None:
+        self.problem = ""
         self._log = log
         self._lock = threading.Lock()
         self._mark: Mark | None = None
@@ -74,20 +79,28 @@ class RunNotes:
                 os.fsync(file)
 
     def of(self, run_ids: Iterable[str]) -> dict[str, Note]:
-        """The newest note of each of these runs that has one. Raises OSError."""
+        """The newest note of each of these runs that has one."""
         known = self.all()
         return {run_id: known[run_id] for run_id in run_ids if run_id in known}
 
     def all(self) -> dict[str, Note]:
-        """The newest note of every run that has one, in the order in which they were made. Raises OSError."""
+        """The newest note of every run that has one, in the order in which they were made."""
         with self._lock:
-            news = self._log.follow(FILE, self._mark, read)
-            if news is None or news.restarted:
-                self._newest = {}
-            if news is not None:
-                self._newest |= {note.run_id: note for _, _, note in news.items}
-            self._mark = news.mark if news is not None else None
+            try:
+                self._follow()
+                self.problem = ""
+            except OSError as error:
+                self.problem = error.strerror or "the disk refuses"
             return {run_id: note for run_id, note in self._newest.items() if note.tags or note.text}
+
+    def _follow(self) -> None:
+        """Take in what was appended to the file. Raises OSError."""
+        news = self._log.follow(FILE, self._mark, read)
+        if news is None or news.restarted:
+            self._newest = {}
+        if news is not None:
+            self._newest |= {note.run_id: note for _, _, note in news.items}
+        self._mark = news.mark if news is not None else None
 
     def tagged(self, tag: str) -> list[str]:
         """The runs that have a tag, in capitals or not."""

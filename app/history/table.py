@@ -121,7 +121,7 @@ class History:
     def __init__(self, log: RunLog, index: Index, notes: RunNotes | None = None) -> None:
         self._log = log
         self._index = index
-        self._notes = notes or RunNotes(log)
+        self.notes = notes or RunNotes(log)
         self._offered = Offered()
         self._share_again = 0.0
 
@@ -143,7 +143,7 @@ class History:
                 skipped=state.skipped,
                 unread=min(1.0, state.behind / state.size) if state.size else 0.0,
                 choices=self._choices(db, state)
-                | {"tag": [Choice(tag, tag, n) for tag, n in sorted(self._notes.tags().items())]},
+                | {"tag": [Choice(tag, tag, n) for tag, n in sorted(self.notes.tags().items())]},
             )
 
         return self._read(page)
@@ -158,9 +158,9 @@ class History:
     def _search(self, db: sa.Connection, query: Query) -> Search:
         """What matches by setup and time, and by the tags and notes that people gave."""
         filters = query.filters
-        tagged = self._notes.tagged(filters.tag) if filters.tag else None
+        tagged = self.notes.tagged(filters.tag) if filters.tag else None
         words = filters.q.lower().split()
-        return Search(db, query, tagged=tagged, noted=self._notes.saying(words) if words else [])
+        return Search(db, query, tagged=tagged, noted=self.notes.saying(words) if words else [])
 
     def export(self, query: Query, most: int, keep: Callable[[Iterator[Row], int], Answer]) -> Answer:
         """What `keep` makes of the first `most` rows that the query asks for, in its order, and of how many they are.
