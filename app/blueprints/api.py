@@ -12,7 +12,7 @@ from werkzeug.routing import RoutingException
 from app import catalog, facts, json_text, openapi, show_work
 from app import sensitivity as moved
 from app.blueprints.errors import headers_of
-from app.blueprints.results import logged
+from app.blueprints.results import STUMBLES, logged
 from app.calculations.errors import InvalidInput
 from app.history.run_log import Run
 from app.pages import result
@@ -71,7 +71,7 @@ def logged_work(found: Run) -> dict[str, Any] | None:
         return None
     try:
         return show_work.work_of(found.inputs, found.results)
-    except InvalidInput:
+    except STUMBLES:
         return None
 
 

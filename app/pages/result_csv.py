@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from app import json_text
 from app.calculations.inputs import Input
 from app.glossary.planning import PLANNING_KEYS
 from app.glossary.serving import RESULT_KEYS, Key
@@ -34,11 +35,11 @@ def text(run: Run) -> str:
     writer.writerow(FIELDS)
     for name in ("run_id", "time", "source", "kind", "app_version"):
         writer.writerow(["run", name, cell(getattr(run, name)), "", "", "", ""])
-    for name, value in run.inputs.items():
+    for name, value in json_text.finite(run.inputs).items():
         one = inputs.get(name)
         texts = (one.unit, f"{one.label}. {one.help}") if one else ("", "")
         writer.writerow(["inputs", name, plain(value), "", "", *texts])
-    for name, value in flat(run.results):
+    for name, value in flat(json_text.finite(run.results)):
         key = keys.get(general(name))
         texts = (key.unit, key.meaning) if key else ("", "")
         low, high = (value["low"], value["high"]) if isinstance(value, dict) else ("", "")
@@ -65,4 +66,5 @@ def general(name: str) -> str:
 
 
 def plain(value: object) -> str | float:
-    return cell(value) if value is None or isinstance(value, bool | str | int | float) else cell(str(value))
+    """The cell of an input or a result; a whole number may be larger than any that a row of the history holds."""
+    return cell(value) if value is None or isinstance(value, bool | str | float) else cell(str(value))
