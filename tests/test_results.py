@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from typing import Any
 
@@ -291,3 +293,18 @@ def test_a_log_that_cannot_be_read_is_said_on_every_page_of_a_run(
     run_log.directory.touch()
     answer = client.get(address.format(run.run_id))
     assert answer.status_code == 503 and "cannot be read" in answer.text
+
+
+@pytest.mark.parametrize("name", ['=HYPERLINK("http://evil","x")', "=cmd|calc", "+1", "-1", "@a", "\tb", "\r=c"])
+def test_no_cell_of_the_csv_file_is_a_formula(client: FlaskClient, run_log: RunLog, name: str) -> None:
+    made = logged(run_log)
+    evil = {name: name, "fine": {"value": name, "low": name, "high": name}}
+    run = Run.from_dict(
+        made.as_dict() | {"run_id": "evil", "inputs": evil, "results": {**evil, "of": [{name: 1}], "n": -5}}
+    )
+    run_log.append(run)
+    rows = list(csv.reader(io.StringIO(client.get("/results/evil.csv").text, newline="")))
+    assert ["results", "n", "-5", "", "", "", ""] in rows, "a number is none"
+    texts = [cell for row in rows for cell in row if cell != "-5"]
+    assert not [cell for cell in texts if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert ["inputs", f"'{name}", f"'{name}", "", "", "", ""] in rows
