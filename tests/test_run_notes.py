@@ -64,6 +64,23 @@ def test_the_history_is_filtered_by_tag_and_searched_by_note(client: FlaskClient
     assert shown(client, tag="prod") == [second] and shown(client, q="ann") == []
 
 
+def test_each_word_may_be_in_the_model_the_gpu_the_tags_or_the_note(
+    client: FlaskClient, run_log: RunLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llama, other = (logged(run_log, {"gpu": "l40s", "model": name}).run_id for name in ("llama-3.1-8b", "gpt2"))
+    for run_id in (llama, other):
+        client.post(f"/results/{run_id}/note", data={"tags": "budget", "note": "for the board"})
+    for text in ("llama", "llama budget", "budget llama board", "l40s board llama", "LLAMA Budget", "for llama the"):
+        assert shown(client, q=text) == [llama], text
+    for text in ("budget", "l40s", "l40s board", "budget l40s the board"):
+        assert shown(client, q=text) == [other, llama], text
+    for text in ("llama budget h100", "gpt2 llama board", "llama bored", "llama \0 budget"):
+        assert shown(client, q=text) == [], text
+    monkeypatch.setenv("LOG_DIR", str(run_log.directory))
+    done = CliRunner().invoke(history, ["--text", "llama budget", "--json"])
+    assert [one["run_id"] for one in json.loads(done.stdout)["runs"]] == [llama]
+
+
 def test_a_tag_is_a_link_to_its_runs_and_the_list_offers_it(client: FlaskClient, run_log: RunLog) -> None:
     run = logged(run_log)
     assert soup(client.get("/visualize").text).find("select", {"name": "tag"}) is None

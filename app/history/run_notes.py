@@ -106,10 +106,16 @@ class RunNotes:
         """The runs that have a tag, in capitals or not."""
         return [run_id for run_id, note in self.all().items() if tag.lower() in map(str.lower, note.tags)]
 
-    def saying(self, words: Iterable[str]) -> list[str]:
-        """The runs whose note and tags hold every one of these words, which are in small letters."""
+    def lacking(self, words: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The runs whose note or tags hold any of these words, which are in small letters -> those they do not hold."""
         wanted = list(words)
-        return [run_id for run_id, note in self.all().items() if all(word in note.words for word in wanted)]
+        found = {}
+        for run_id, note in self.all().items():
+            said = note.words
+            lacks = tuple(word for word in wanted if word not in said)
+            if len(lacks) < len(wanted):
+                found[run_id] = lacks
+        return found
 
     def tags(self) -> Counter[str]:
         """Every tag, and how many runs have it."""
