@@ -12,8 +12,9 @@ from flask.testing import FlaskClient
 
 from app.calculations.errors import InvalidInput
 from app.command_line.history import history
+from app.history.note import Note, note_of
 from app.history.run_log import WEB_FILE, RunLog
-from app.history.run_notes import FILE, Note, RunNotes, note_of
+from app.history.run_notes import FILE, RunNotes
 from tests.pages import soup, words
 from tests.test_results import logged
 

@@ -15,8 +15,8 @@ from app.accuracy import nearest
 from app.calculations.errors import InvalidInput
 from app.glossary import serving
 from app.glossary.planning import PLANNING_KEYS
+from app.history.note import note_of
 from app.history.run_log import Run, utc_text
-from app.history.run_notes import note_of
 from app.pages import memory_bar, plan, result_csv, result_tabs, train
 from app.pages import result as page
 from app.pages.forms import share_args

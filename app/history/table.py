@@ -18,6 +18,7 @@ from app.history.query import Filters, Query
 from app.history.rows import COLUMN, Row
 from app.history.run_log import Run, RunLog
 from app.history.run_notes import RunNotes
+from app.history.shared_notes import SharedNotes
 from app.history.tables import NUMBERS, milliseconds, runs, setups, time_text
 
 #: Choices offered in one selection; the text search finds the rest.
@@ -118,10 +119,10 @@ class History:
     Every method raises OSError where the log cannot be read and IndexUnavailable where the index cannot be used.
     """
 
-    def __init__(self, log: RunLog, index: Index, notes: RunNotes | None = None) -> None:
+    def __init__(self, log: RunLog, index: Index) -> None:
         self._log = log
         self._index = index
-        self.notes = notes or RunNotes(log)
+        self.notes = RunNotes(log, SharedNotes(index) if index.url else None)
         self._offered = Offered()
         self._share_again = 0.0
 
