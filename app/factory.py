@@ -31,7 +31,6 @@ from app.blueprints import login as login_pages
 from app.config import beside, settings
 from app.history.index import Index
 from app.history.run_log import RunLog
-from app.history.run_notes import RunNotes
 from app.history.table import History
 from app.pages import documents, drawing
 from app.server import assets, bodies, login, request_log, security
@@ -53,9 +52,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         fsync=bool(app.config["LOG_FSYNC"]),
         max_bytes=app.config["LOG_MAX_MB"] * 1_000_000,
     )
-    app.extensions["run_notes"] = RunNotes(app.extensions["run_log"])
     app.extensions["index"] = Index(app.extensions["run_log"], Path(app.config["DATA_DIR"]), app.config["DATABASE_URL"])
-    app.extensions["history"] = History(app.extensions["run_log"], app.extensions["index"], app.extensions["run_notes"])
+    app.extensions["history"] = History(app.extensions["run_log"], app.extensions["index"])
+    app.extensions["run_notes"] = app.extensions["history"].notes
     app.extensions["jobs"] = Jobs(Path(app.config["DATA_DIR"]))
     for part in (request_log, bodies, assets, security, login, formatting, drawing, errors, own):
         part.init_app(app)

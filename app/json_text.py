@@ -9,7 +9,7 @@ from typing import Any
 
 #: Python refuses to convert longer digit strings; shorter ones are already far beyond every limit.
 MAX_DIGITS = 400
-#: No input and no model's configuration comes near it; the interpreter's own limit is met at any depth of calls.
+#: No input, configuration or result comes near it; the interpreter's own limit is met at any depth of calls.
 MAX_DEPTH = 50
 TOO_DEEP = f"The JSON is nested more than {MAX_DEPTH} levels deep."
 
@@ -48,16 +48,19 @@ def read_document(data: bytes) -> dict[str, Any]:
 
 
 def write(document: object, indent: int | None = None) -> str:
-    """The JSON text of a document, in ASCII, with null for numbers that JSON cannot write."""
+    """The JSON text of a document, in ASCII, as `finite` makes it."""
     return json.dumps(finite(document), allow_nan=False, indent=indent)
 
 
-def finite(document: Any) -> Any:
-    """The same document with None in place of NaN and infinities, which JSON has no words for."""
+def finite(document: Any, levels: int = MAX_DEPTH) -> Any:
+    """The same document with None in place of NaN and infinities, which JSON has no words for, and with a remark in
+    place of what is nested too deep to be written: a line of a log may be."""
+    if isinstance(document, dict | list | tuple) and not levels:
+        return TOO_DEEP
     if isinstance(document, dict):
-        return {name: finite(value) for name, value in document.items()}
+        return {name: finite(value, levels - 1) for name, value in document.items()}
     if isinstance(document, list | tuple):
-        return [finite(value) for value in document]
+        return [finite(value, levels - 1) for value in document]
     if isinstance(document, float) and not math.isfinite(document):
         return None
     return document

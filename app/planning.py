@@ -97,10 +97,10 @@ def asked_of(inputs: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, An
 
 
 def requests_of(inputs: Mapping[str, Any]) -> tuple[RequestClass, ...]:
-    """The requests of a run by class; one class where they are alike."""
+    """The requests of a run by class; one class where they are alike. Raises InvalidInput."""
     if inputs.get("request_mix"):
         return read_mix(inputs["request_mix"], "request_mix")
-    lengths = {name: int(inputs[name]) for name in ("input_tokens", "output_tokens")}
+    lengths = {name: PLANNING_INPUTS[name].parse(inputs.get(name)) for name in ("input_tokens", "output_tokens")}
     return (RequestClass(share=1.0, **lengths),)
 
 

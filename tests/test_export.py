@@ -60,6 +60,7 @@ def test_many_runs_are_written_to_a_file_that_is_the_same_as_the_direct_one(clie
         assert int(file.headers["Content-Length"]) == len(file.data)
         assert file.data == client.get("/visualize.csv?sort=gpu").data
     assert "/visualize?sort=gpu" in done.text, "the way back"
+    assert client.get(sent.location.replace("/visualize/export/", "/plan/progress/")).status_code == 404
 
 
 def test_the_page_of_a_file_says_how_many_rows_are_written(app: Flask, client: FlaskClient) -> None:
@@ -71,7 +72,7 @@ def test_the_page_of_a_file_says_how_many_rows_are_written(app: Flask, client: F
         path.write_text("rows")
         return {"rows": 8000, "bytes": 4}
 
-    job_id = app.extensions["jobs"].start_file(write, {"q": "llama"})
+    job_id = app.extensions["jobs"].start_file(write, {"export": {"q": "llama"}})
     deadline = time.monotonic() + 30
     while "2,400 of 8,000 runs are written" not in (answer := client.get(f"/visualize/export/{job_id}")).text:
         assert time.monotonic() < deadline

@@ -167,7 +167,7 @@ def test_a_short_plan_leads_to_its_page_at_once(client: FlaskClient) -> None:
 
 
 def test_the_page_says_how_far_it_is_and_looks_again_by_itself(app: Flask, client: FlaskClient, gate: Gate) -> None:
-    job_id = app.extensions["jobs"].start(gate, {"model": "some/model", "request_rate": "20"})
+    job_id = app.extensions["jobs"].start(gate, {"plan": {"model": "some/model", "request_rate": "20"}})
     until(lambda: app.extensions["jobs"].look(job_id).of)
     answer = client.get(f"/plan/progress/{job_id}")
     page = soup(answer.text)
@@ -178,11 +178,29 @@ def test_the_page_says_how_far_it_is_and_looks_again_by_itself(app: Flask, clien
 
 
 def test_a_lost_one_is_told_with_the_way_back(app: Flask, client: FlaskClient, gate: Gate) -> None:
-    job_id = app.extensions["jobs"].start(gate, {"model": "some/model"})
+    job_id = app.extensions["jobs"].start(gate, {"plan": {"model": "some/model"}})
     app.extensions["jobs"] = Jobs(app.config["DATA_DIR"], clock=lambda: time.time() + LOST_SECONDS + 5)
     answer = client.get(f"/plan/progress/{job_id}")
     assert answer.status_code == 500 and "Refresh" not in answer.headers
     assert LOST in answer.text and "/plan?model=some/model" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("page", "made"),
+    [
+        ("/plan/progress/{}", {"export": {"q": "llama"}}),
+        ("/visualize/export/{}", {"plan": {"model": "some/model", "request_rate": "20"}}),
+    ],
+    ids=["a file is no plan", "a plan is no file"],
+)
+def test_a_page_tells_only_of_what_it_began(
+    app: Flask, client: FlaskClient, gate: Gate, page: str, made: dict[str, dict[str, str]]
+) -> None:
+    job_id = app.extensions["jobs"].start(gate, made)
+    assert client.get(page.format(job_id)).status_code == 404, "while it runs"
+    gate.open.set()
+    ended(app.extensions["jobs"], job_id)
+    assert client.get(page.format(job_id)).status_code == 404, "and once it is done"
 
 
 def test_beyond_the_most_that_run_the_form_comes_back_with_what_was_typed(

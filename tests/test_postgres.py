@@ -17,12 +17,16 @@ from flask.testing import FlaskClient
 
 from app.config import PROJECT, database
 from app.factory import create_app
+from app.history import shared_notes
 from app.history.index import Index
+from app.history.note import Note
 from app.history.query import Filters, Query
 from app.history.run_log import Run, RunLog
+from app.history.run_notes import RunNotes
 from app.history.table import History
 from app.history.tables import runs
 from benchmarks.crash import Server
+from tests.pages import soup, words
 from tests.postgres import Postgres, postgres, programs
 from tests.test_history import logged
 from tests.test_run_log import NOT_RUNS, write_lines
@@ -101,6 +105,111 @@ def test_real_servers_with_workers_of_their_own_share_it(tmp_path: Path, url: st
             assert [run_id for run_id in made if run_id not in page] == []
             for run_id in made:
                 assert server.request("GET", f"/results/{run_id}")[0] == 200
+
+
+# ---- notes
+
+
+@pytest.fixture
+def pair(tmp_path: Path, url: str) -> Iterator[tuple[FlaskClient, FlaskClient]]:
+    """Two servers on one database."""
+    both = instance(tmp_path / "one", url), instance(tmp_path / "other", url)
+    yield both
+    for client in both:
+        client.application.extensions["index"].close()
+
+
+def note(client: FlaskClient, run_id: str, tags: str, text: str = "") -> None:
+    assert client.post(f"/results/{run_id}/note", data={"tags": tags, "note": text}).status_code == 303
+
+
+def tags(client: FlaskClient, run_id: str) -> list[str]:
+    return [words(tag) for tag in soup(client.get(f"/results/{run_id}").text).select(".note-box .tag")]
+
+
+def found(client: FlaskClient, query: str) -> list[str]:
+    rows = soup(client.get(f"/visualize?{query}").text).select("tbody th[scope=row] a")
+    return [row["href"].rsplit("/", 1)[1] for row in rows]
+
+
+def made(client: FlaskClient) -> str:
+    return str(client.post("/api/v1/estimate", json=ESTIMATE).json["run_id"])
+
+
+def test_a_note_is_the_same_on_all_servers(pair: tuple[FlaskClient, FlaskClient]) -> None:
+    one, other = pair
+    run_id = made(one)
+    note(one, run_id, "prod, q3", "zero \0 in the middle")
+    assert tags(other, run_id) == ["prod", "q3"]
+    assert found(other, "tag=q3") == found(other, "q=middle+llama") == [run_id]
+    note(other, run_id, "test")
+    assert tags(one, run_id) == tags(other, run_id) == ["test"]
+    assert found(one, "tag=prod") == [] and found(one, "tag=test") == [run_id]
+    note(one, run_id, "")
+    assert tags(other, run_id) == [] and found(other, "tag=test") == []
+
+
+def test_the_newer_note_counts_though_its_servers_clock_is_behind(
+    pair: tuple[FlaskClient, FlaskClient], tmp_path: Path
+) -> None:
+    one, other = pair
+    run_id = made(one)
+    ahead = Note(run_id=run_id, time="2199-01-01T00:00:00.000Z", tags=("ahead",))
+    one.application.extensions["run_notes"].add(ahead)
+    note(other, run_id, "later")
+    assert tags(one, run_id) == tags(other, run_id) == ["later"]
+
+
+def test_what_was_noted_while_the_database_was_away_follows(
+    pair: tuple[FlaskClient, FlaskClient], server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_notes, "AWAY_SECONDS", 0.0)
+    one, other = pair
+    run_id = made(one)
+    note(one, run_id, "before")
+    assert tags(other, run_id) == ["before"]
+    server.stop()
+    try:
+        note(one, run_id, "meanwhile")
+        page = one.get(f"/results/{run_id}")
+        assert tags(one, run_id) == ["meanwhile"] and "those of other servers cannot be had" in page.text
+    finally:
+        server.start()
+    assert tags(one, run_id) == ["meanwhile"] and tags(other, run_id) == ["meanwhile"]
+    assert "cannot be had" not in one.get(f"/results/{run_id}").text
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE {}", "ALTER TABLE {} RENAME record TO other"])
+def test_the_table_of_notes_is_made_anew_from_the_files_of_all(
+    pair: tuple[FlaskClient, FlaskClient], tmp_path: Path, url: str, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_notes, "AWAY_SECONDS", 0.0)
+    one, other = pair
+    first, second = made(one), made(other)
+    note(one, first, "one")
+    note(other, second, "other")
+    with one.application.extensions["index"].engine().begin() as db:
+        db.exec_driver_sql(statement.format(shared_notes.table.name))
+    for client in (one, other, one, other):
+        client.get("/visualize")
+    third = instance(tmp_path / "third", url)
+    for client in (one, other, third):
+        assert (tags(client, first), tags(client, second)) == (["one"], ["other"])
+    third.application.extensions["index"].close()
+
+
+def test_a_server_that_starts_brings_the_notes_of_its_file(tmp_path: Path, url: str) -> None:
+    log = RunLog(tmp_path / "other" / "logging")
+    run = logged(1)
+    log.append(run)
+    RunNotes(log).add(Note(run_id=run.run_id, time="2026-11-01T00:00:00.000Z", tags=("old",)))
+    one, other = instance(tmp_path / "one", url), instance(tmp_path / "other", url)
+    assert found(other, "tag=old") == found(one, "tag=old") == [run.run_id]
+    RunNotes(log).add(Note(run_id=run.run_id, time="2026-11-02T00:00:00.000Z", tags=("new",)))
+    assert found(other, "tag=new") == found(one, "tag=new") == [run.run_id]
+    assert found(other, "tag=old") == found(one, "tag=old") == []
+    for client in (one, other):
+        client.application.extensions["index"].close()
 
 
 QUERIES = [
@@ -203,7 +312,9 @@ CATCH_UP = """
 import sys
 from pathlib import Path
 from app.config import database
+from app.history import shared_notes
 from app.history.index import Index
+from app.history.note import Note
 from app.history.run_log import RunLog
 Index(RunLog(Path(sys.argv[1])), Path(sys.argv[2]), database(sys.argv[3])).catch_up()
 """

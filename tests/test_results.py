@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from typing import Any
 
@@ -276,3 +278,33 @@ def test_a_run_of_another_version_is_shown_as_it_was_logged(
     assert response.status_code == 200
     assert words(page.find("h1")) == "A run of another version"
     assert json.loads(page.find("pre").text) == other.as_dict()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/results/{}", "/results/{}.csv", "/results/{}/plans", "/results/{}/heat", "/results/{}/sensitivity",
+     "/api/v1/runs/{}", "/visualize?run={}", "/visualize.csv", "/compare?ids={}"],
+)  # fmt: skip
+def test_a_log_that_cannot_be_read_is_said_on_every_page_of_a_run(
+    client: FlaskClient, run_log: RunLog, address: str
+) -> None:
+    run = logged(run_log)
+    run_log.directory.rename(run_log.directory.with_name("away"))
+    run_log.directory.touch()
+    answer = client.get(address.format(run.run_id))
+    assert answer.status_code == 503 and "cannot be read" in answer.text
+
+
+@pytest.mark.parametrize("name", ['=HYPERLINK("http://evil","x")', "=cmd|calc", "+1", "-1", "@a", "\tb", "\r=c"])
+def test_no_cell_of_the_csv_file_is_a_formula(client: FlaskClient, run_log: RunLog, name: str) -> None:
+    made = logged(run_log)
+    evil = {name: name, "fine": {"value": name, "low": name, "high": name}}
+    run = Run.from_dict(
+        made.as_dict() | {"run_id": "evil", "inputs": evil, "results": {**evil, "of": [{name: 1}], "n": -5}}
+    )
+    run_log.append(run)
+    rows = list(csv.reader(io.StringIO(client.get("/results/evil.csv").text, newline="")))
+    assert ["results", "n", "-5", "", "", "", ""] in rows, "a number is none"
+    texts = [cell for row in rows for cell in row if cell != "-5"]
+    assert not [cell for cell in texts if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert ["inputs", f"'{name}", f"'{name}", "", "", "", ""] in rows

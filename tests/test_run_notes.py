@@ -12,8 +12,9 @@ from flask.testing import FlaskClient
 
 from app.calculations.errors import InvalidInput
 from app.command_line.history import history
+from app.history.note import Note, note_of
 from app.history.run_log import WEB_FILE, RunLog
-from app.history.run_notes import FILE, Note, RunNotes, note_of
+from app.history.run_notes import FILE, RunNotes
 from tests.pages import soup, words
 from tests.test_results import logged
 
@@ -62,6 +63,23 @@ def test_the_history_is_filtered_by_tag_and_searched_by_note(client: FlaskClient
     assert shown(client, q="prod", sort="model") == [second, first]
     client.post(f"/results/{first}/note", data={"tags": "", "note": ""})
     assert shown(client, tag="prod") == [second] and shown(client, q="ann") == []
+
+
+def test_each_word_may_be_in_the_model_the_gpu_the_tags_or_the_note(
+    client: FlaskClient, run_log: RunLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llama, other = (logged(run_log, {"gpu": "l40s", "model": name}).run_id for name in ("llama-3.1-8b", "gpt2"))
+    for run_id in (llama, other):
+        client.post(f"/results/{run_id}/note", data={"tags": "budget", "note": "for the board"})
+    for text in ("llama", "llama budget", "budget llama board", "l40s board llama", "LLAMA Budget", "for llama the"):
+        assert shown(client, q=text) == [llama], text
+    for text in ("budget", "l40s", "l40s board", "budget l40s the board"):
+        assert shown(client, q=text) == [other, llama], text
+    for text in ("llama budget h100", "gpt2 llama board", "llama bored", "llama \0 budget"):
+        assert shown(client, q=text) == [], text
+    monkeypatch.setenv("LOG_DIR", str(run_log.directory))
+    done = CliRunner().invoke(history, ["--text", "llama budget", "--json"])
+    assert [one["run_id"] for one in json.loads(done.stdout)["runs"]] == [llama]
 
 
 def test_a_tag_is_a_link_to_its_runs_and_the_list_offers_it(client: FlaskClient, run_log: RunLog) -> None:
@@ -155,3 +173,43 @@ def test_two_servers_read_each_others_notes_and_lose_none(app: Flask, run_log: R
 
 def test_without_a_file_there_is_no_note(run_log: RunLog) -> None:
     assert RunNotes(run_log).of(["a"]) == {}
+
+
+def test_notes_that_cannot_be_read_cost_no_page_and_are_said(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    (run_log.directory / FILE).mkdir()
+    for address in (f"/results/{run.run_id}", "/visualize", "/visualize?tag=prod&q=ann", f"/compare?ids={run.run_id}"):
+        answer = client.get(address)
+        assert answer.status_code == 200, address
+        assert "Tags and notes cannot be read just now" in words(soup(answer.text).find(class_="notice warning"))
+    assert shown(client) == [run.run_id]
+    (run_log.directory / FILE).rmdir()
+    assert "cannot be read" not in client.get("/visualize").text
+
+
+def test_notes_that_were_read_are_kept_while_their_file_cannot_be(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    client.post(f"/results/{run.run_id}/note", data={"tags": "prod"})
+    assert shown(client, tag="prod") == [run.run_id]
+    (run_log.directory / FILE).rename(run_log.directory / "away")
+    (run_log.directory / FILE).mkdir()
+    assert shown(client, tag="prod") == [run.run_id]
+
+
+def test_a_note_that_cannot_be_saved_is_said_and_kept_as_typed(client: FlaskClient, run_log: RunLog) -> None:
+    run = logged(run_log)
+    (run_log.directory / FILE).mkdir()
+    answer = client.post(f"/results/{run.run_id}/note", data={"tags": "prod", "note": "kept as typed"})
+    page = soup(answer.text)
+    assert answer.status_code == 503
+    assert "The note could not be saved: Is a directory." in words(page.select_one(".note-box [role=alert]"))
+    assert page.find(id="tags")["value"] == "prod" and page.find(id="note-text").text == "kept as typed"
+
+
+def test_the_command_line_says_that_it_searched_without_notes(run_log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = logged(run_log)
+    (run_log.directory / FILE).mkdir()
+    monkeypatch.setenv("LOG_DIR", str(run_log.directory))
+    done = CliRunner().invoke(history, ["--text", run.inputs["gpu"], "--json"])
+    assert [one["run_id"] for one in json.loads(done.stdout)["runs"]] == [run.run_id]
+    assert "Tags and notes cannot be read" in done.stderr

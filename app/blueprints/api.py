@@ -12,6 +12,7 @@ from werkzeug.routing import RoutingException
 from app import catalog, facts, json_text, openapi, show_work
 from app import sensitivity as moved
 from app.blueprints.errors import headers_of
+from app.blueprints.results import STUMBLES, logged
 from app.calculations.errors import InvalidInput
 from app.history.run_log import Run
 from app.pages import result
@@ -57,7 +58,7 @@ def run(run_id: str) -> Response:
     wanted = request.args.get("work", "").lower()
     if wanted not in ("", "0", "false", "1", "true"):
         return refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"{wanted[:64]!r} is neither.", field="work", allowed="1 or 0")
-    found = current_app.extensions["history"].run(run_id)
+    found = logged(run_id)
     if found is None:
         return refusal(HTTPStatus.NOT_FOUND, f"No run has the id {run_id[:64]!r}.", field="run_id")
     document = found.as_dict()
@@ -70,7 +71,7 @@ def logged_work(found: Run) -> dict[str, Any] | None:
         return None
     try:
         return show_work.work_of(found.inputs, found.results)
-    except InvalidInput:
+    except STUMBLES:
         return None
 
 

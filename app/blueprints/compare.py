@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, abort, current_app, render_template, request
+from flask import Blueprint, abort, render_template, request
 
 from app.blueprints.visualize import history, readable
 from app.charts.history import memory_figure, throughput_figure, user_rate_figure
@@ -29,7 +29,6 @@ def compare() -> Any:
     with readable():
         runs = compared(history().runs(ids))
         recent = history().query(Query()).rows
-        notes = current_app.extensions["run_notes"].of([one.run.run_id for one in runs])
     known = [one.run.run_id for one in runs]
     named = request.args.get("baseline", "")
     baseline = known.index(named) if named in known else 0
@@ -39,7 +38,8 @@ def compare() -> Any:
         "compare/compare.html",
         runs=runs,
         ids=known,
-        notes=notes,
+        notes=history().notes.of([one.run.run_id for one in runs]),
+        notes_problem=history().notes.problem,
         lost=[one[:80] for one in ids if one not in known],
         baseline=baseline,
         numbers=number_lines(runs, baseline) if runs else [],

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 
-from app.blueprints.progress import job_page, jobs
+from app.blueprints.progress import about, begun_by, job_page, jobs
 from app.blueprints.question import Question
-from app.blueprints.results import result_page
+from app.blueprints.results import logged, result_page, shown
 from app.calculations.errors import InvalidInput
 from app.calculations.watch import Watch
 from app.history.run_log import Run
 from app.pages import plan_compare, plan_heat
 from app.pages.form_examples import Start
 from app.pages.forms import InputForm, PlanForm
+from app.pages.plan import plans_of
 from app.pages.preview_plan import of_plan
 from app.pages.workloads import workloads
 from app.planning import PLANNING_INPUTS, outline, question
@@ -64,7 +66,7 @@ def calculate() -> Any:
         return {"run_id": run.run_id} | ({"run": run.as_dict(), "not_saved": problem} if problem else {})
 
     try:
-        job_id = jobs().start(work, {name: text for name, text in raw.items() if text})
+        job_id = jobs().start(work, about("plan", {name: text for name, text in raw.items() if text}))
     except Busy:
         sent.refuse(InvalidInput("", "Several long plans are being made already. Try again in a minute."))
         return QUESTION.page(sent), HTTPStatus.SERVICE_UNAVAILABLE
@@ -84,20 +86,21 @@ def is_long(sent: InputForm) -> bool:
 @bp.get("/plan/progress/<job_id>")
 def progress(job_id: str) -> Any:
     """How far a plan is; once it is made, its page."""
-    job = jobs().look(job_id)
-    if job is None:
+    begun = begun_by("plan", job_id)
+    if begun is None:
         abort(HTTPStatus.NOT_FOUND, "No plan is being made under this address. One that was made is in the history.")
+    job, asked = begun
     if job.state == DONE and "run" in job.outcome:
         return result_page(Run.from_dict(job.outcome["run"]), not_saved=job.outcome["not_saved"])
     if job.state == DONE:
         return redirect(url_for("results.result", run_id=job.outcome["run_id"]), HTTPStatus.SEE_OTHER)
-    return job_page("plan/progress.html", job, change=url_for("plan.form", **job.about))
+    return job_page("plan/progress.html", job, asked=asked, change=url_for("plan.form", **asked))
 
 
 @bp.get("/results/<run_id>/plans")
 def compared(run_id: str) -> Any:
     """Plans of a run side by side: `plan` are their places in its list, `baseline` one of them."""
-    run, plans = plans_of(run_id)
+    run, plans = logged_plans(run_id)
     asked = [text for text in request.args.getlist("plan") if text.strip()] or ["1", "2", "3"][: len(plans)]
     places = [place(text, "plan", len(plans)) for text in dict.fromkeys(asked)]
     if len(places) > plan_compare.MOST:
@@ -105,30 +108,38 @@ def compared(run_id: str) -> Any:
     baseline = place(request.args.get("baseline") or str(places[0] + 1), "baseline", len(plans))
     if baseline not in places:
         baseline = places[0]
-    table = plan_compare.compared([plans[one] for one in places], places.index(baseline))
-    return render_template("plan/compare.html", run=run, table=table, numbers=[one + 1 for one in places])
+
+    def page() -> str:
+        table = plan_compare.compared([plans[one] for one in places], places.index(baseline))
+        return render_template("plan/compare.html", run=run, table=table, numbers=[one + 1 for one in places])
+
+    return shown(run, page)
 
 
 @bp.get("/results/<run_id>/heat")
 def heat(run_id: str) -> Any:
     """The best plan's accelerator at other numbers of GPUs and requests."""
-    run, plans = plans_of(run_id)
-    found = plan_heat.cells(run.inputs, plans[0])
-    return render_template(
-        "plan/heat.html",
-        run=run,
-        best=plans[0],
-        found=found,
-        gpus=plan_heat.GPUS,
-        requests=plan_heat.REQUESTS,
-        figure=plan_heat.heat_figure(found),
-    )
+    run, plans = logged_plans(run_id)
+
+    def page() -> str:
+        found = plan_heat.cells(run.inputs, plans[0])
+        return render_template(
+            "plan/heat.html",
+            run=run,
+            best=plans[0],
+            found=found,
+            gpus=plan_heat.GPUS,
+            requests=plan_heat.REQUESTS,
+            figure=plan_heat.heat_figure(found),
+        )
+
+    return shown(run, page)
 
 
-def plans_of(run_id: str) -> tuple[Run, list[Any]]:
+def logged_plans(run_id: str) -> tuple[Run, list[Mapping[str, Any]]]:
     """A logged plan and its list; 404 where there is none."""
-    run = current_app.extensions["history"].run(run_id)
-    plans = (run.results.get("plans") or run.results.get("closest")) if run is not None and run.kind == "plan" else None
+    run = logged(run_id)
+    plans = plans_of(run) if run is not None else []
     if run is None or not plans:
         abort(HTTPStatus.NOT_FOUND, f"The log has no plan with the id {run_id[:64]!r}.")
     return run, plans

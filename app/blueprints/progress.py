@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,17 @@ AGAIN_SECONDS = 1
 
 def jobs() -> Jobs:
     return current_app.extensions["jobs"]
+
+
+def about(page: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job keeps of who began it: the page that tells how far it is, and what was asked there."""
+    return {page: dict(asked)}
+
+
+def begun_by(page: str, job_id: str) -> tuple[Job, Mapping[str, Any]] | None:
+    """The job of an id and what was asked; None where there is none, or where another page began it."""
+    job = jobs().look(job_id)
+    return (job, job.about[page]) if job is not None and page in job.about else None
 
 
 def job_page(template: str, job: Job, **parts: Any) -> Response:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, url_for
+from jinja2 import UndefinedError
 
-from app import show_work
+from app import json_text, show_work
 from app.accuracy import nearest
 from app.calculations.errors import InvalidInput
 from app.glossary import serving
 from app.glossary.planning import PLANNING_KEYS
+from app.history.note import note_of
 from app.history.run_log import Run, utc_text
-from app.history.run_notes import note_of
 from app.pages import memory_bar, plan, result_csv, result_tabs, train
 from app.pages import result as page
 from app.pages.forms import share_args
@@ -24,6 +25,9 @@ from app.saving import not_saved
 from app.training_scenarios import ALL_TRAINING_INPUTS, chosen_inputs
 
 bp = Blueprint("results", __name__)
+
+#: What a page stumbles over where a line of the log is a run that no version of the calculator has made.
+STUMBLES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, UndefinedError)
 
 
 @bp.get("/results/<run_id>")
@@ -54,11 +58,12 @@ def annotate(run_id: str) -> Any:
     try:
         note = note_of(run.run_id, utc_text(datetime.now(UTC).isoformat()), tags=tags, text=text)
         current_app.extensions["run_notes"].add(note)
-    except InvalidInput as error:
-        typed = {"tags": tags, "text": text}
-        return result_page(run, note_problem=error, note_typed=typed), HTTPStatus.UNPROCESSABLE_ENTITY
-    except OSError as error:
-        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"The note cannot be saved: {error.strerror}.")
+    except (InvalidInput, OSError) as error:
+        refused, status = error, HTTPStatus.UNPROCESSABLE_ENTITY
+        if isinstance(error, OSError):
+            refused = InvalidInput("", f"The note could not be saved: {error.strerror}.")
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+        return result_page(run, note_problem=refused, note_typed={"tags": tags, "text": text}), status
     return redirect(url_for("results.result", run_id=run.run_id, _anchor="note"), HTTPStatus.SEE_OTHER)
 
 
@@ -74,6 +79,19 @@ def missing(run_id: str) -> tuple[str, int]:
     return render_template("results/missing.html", run_id=run_id[:80]), HTTPStatus.NOT_FOUND
 
 
+def shown(run: Run, page: Callable[[], Any]) -> Any:
+    """A page of a logged run; where it cannot be made of what the log holds, the run as it was logged."""
+    try:
+        return page()
+    except STUMBLES:
+        current_app.logger.warning("Run %s of the log cannot be shown", run.run_id, exc_info=True)
+        return as_logged(run)
+
+
+def as_logged(run: Run) -> str:
+    return render_template("results/other.html", run=run, document=json_text.write(run.as_dict(), indent=2))
+
+
 def answered(run: Run) -> Any:
     """Log a run and lead to its page. Where the log cannot be written, the page itself with the reason."""
     problem = not_saved(run)
@@ -82,10 +100,19 @@ def answered(run: Run) -> Any:
     return redirect(url_for("results.result", run_id=run.run_id), HTTPStatus.SEE_OTHER)
 
 
-def result_page(run: Run, *, not_saved: str = "", **asides: Any) -> str:
+def result_page(run: Run, *, not_saved: str = "", **asides: Any) -> Any:
     """The page of a run, also of one that could not be logged: then with the reason. `asides`: what was wrong with a
     note, and what it was."""
-    asides["note"] = None if not_saved else current_app.extensions["run_notes"].of([run.run_id]).get(run.run_id)
+    if not_saved:  # Made a moment ago: if it cannot be shown, that is no fault of the log.
+        return page_of_kind(run, not_saved=not_saved, note=None, **asides)
+    notes = current_app.extensions["run_notes"]
+    asides["note"] = notes.of([run.run_id]).get(run.run_id)
+    asides["notes_problem"] = notes.problem
+    return shown(run, lambda: page_of_kind(run, not_saved="", **asides))
+
+
+def page_of_kind(run: Run, *, not_saved: str, **asides: Any) -> str:
+    """The page of an estimate, a training run or a plan; anything else as it was logged."""
     if run.kind == "train" and train.is_complete(run.results):
         change = url_for("train.form", **share_args(chosen_inputs(run.inputs), ALL_TRAINING_INPUTS))
         parts = train.parts(run.inputs, run.results)
@@ -95,7 +122,7 @@ def result_page(run: Run, *, not_saved: str = "", **asides: Any) -> str:
         parts = plan.parts(run.inputs, run.results)
         return render_template("plan/result.html", run=run, not_saved=not_saved, change=change, **asides, **parts)
     if run.kind != "estimate" or not page.is_complete(run.results):
-        return render_template("results/other.html", run=run, document=json.dumps(run.as_dict(), indent=2))
+        return as_logged(run)
     return estimate_page(run, not_saved=not_saved, **asides)
 
 

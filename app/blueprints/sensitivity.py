@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, abort, current_app, render_template, request, url_for
+from flask import Blueprint, abort, render_template, request, url_for
 
 from app import sensitivity
+from app.blueprints.results import logged, missing, shown
 from app.calculations.errors import InvalidInput
 from app.charts.sensitivity import tornado_figure
 from app.history.run_log import Run
 from app.pages.forms import share_args
+from app.pages.plan import plans_of
 from app.scenarios import ALL_INPUTS
 
 bp = Blueprint("sensitivity", __name__)
@@ -21,23 +23,28 @@ bp = Blueprint("sensitivity", __name__)
 @bp.get("/results/<run_id>/sensitivity")
 def of_run(run_id: str) -> Any:
     """The levers of a logged run: of its question, or of a replica of its best plan."""
-    run = current_app.extensions["history"].run(run_id)
+    run = logged(run_id)
     if run is None:
-        return render_template("results/missing.html", run_id=run_id[:80]), HTTPStatus.NOT_FOUND
-    asked = question_of(run)
-    if asked is None:
-        abort(HTTPStatus.NOT_FOUND, "This run has no serving question whose inputs could be moved.")
-    return shown(asked, back=url_for("results.result", run_id=run_id), of_mix=bool(run.inputs.get("request_mix")))
+        return missing(run_id)
+    back, of_mix = url_for("results.result", run_id=run_id), bool(run.inputs.get("request_mix"))
+
+    def levers() -> Any:
+        asked = question_of(run)
+        if asked is None:
+            abort(HTTPStatus.NOT_FOUND, "This run has no serving question whose inputs could be moved.")
+        return page(asked, back=back, of_mix=of_mix)
+
+    return shown(run, levers)
 
 
 @bp.get("/sensitivity")
 def of_form() -> Any:
     """The levers of the question in the query string of a form."""
     asked = {name: value for name in ALL_INPUTS if (value := request.args.get(name))}
-    return shown(asked, back=address("calculator.form", asked))
+    return page(asked, back=address("calculator.form", asked))
 
 
-def shown(asked: Mapping[str, Any], *, back: str, of_mix: bool = False) -> Any:
+def page(asked: Mapping[str, Any], *, back: str, of_mix: bool = False) -> Any:
     metric = request.args.get("metric") or next(iter(sensitivity.METRICS))
     try:
         if metric not in sensitivity.METRICS:
@@ -72,7 +79,7 @@ def question_of(run: Run) -> dict[str, Any] | None:
     """The inputs of the serving form that a run answers; None where it answers none."""
     if run.kind == "estimate":
         return dict(run.inputs)
-    plans = run.results.get("plans") or run.results.get("closest") if run.kind == "plan" else None
+    plans = plans_of(run)
     if not plans:
         return None
     best = plans[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, send_file, url_for
 
-from app.blueprints.progress import job_page, jobs
+from app.blueprints.progress import about, begun_by, job_page, jobs
 from app.calculations.watch import Watch
 from app.charts.history import memory_figure, throughput_figure, user_rate_figure
 from app.charts.history_view import view_figure
@@ -69,13 +69,13 @@ def visualize() -> tuple[str, int]:
         page = history().query(query)
         runs = compared(history().runs(query.selected))
         points = history().points(query) if query.view.chart else []
-        notes = current_app.extensions["run_notes"].of([row.run_id for row in page.rows])
     known = tuple(one.run.run_id for one in runs)
     html = render_template(
         "visualize/history.html",
         query=query.only(known, page.number),
         page=page,
-        notes=notes,
+        notes=history().notes.of([row.run_id for row in page.rows]),
+        notes_problem=history().notes.problem,
         errors=errors,
         columns=COLUMNS,
         page_sizes=PER_PAGE,
@@ -142,7 +142,7 @@ def export() -> Any:
         return {"rows": csv_export.write_file(path, runs, query, MAX_EXPORTED, watch), "bytes": path.stat().st_size}
 
     try:
-        job_id = jobs().start_file(write, asked)
+        job_id = jobs().start_file(write, about("export", asked))
     except Busy:
         abort(
             HTTPStatus.SERVICE_UNAVAILABLE, "Several long calculations are being made already. Try again in a minute."
@@ -155,11 +155,11 @@ def export() -> Any:
 @bp.get("/visualize/export/<job_id>")
 def exported(job_id: str) -> Response:
     """How far a file is; once it is written, where it is."""
-    job = jobs().look(job_id)
-    if job is None or (job.state == DONE and jobs().file(job_id) is None):
+    begun = begun_by("export", job_id)
+    if begun is None or (begun[0].state == DONE and jobs().file(job_id) is None):
         abort(HTTPStatus.NOT_FOUND, NO_FILE)
-    back = url_for("visualize.visualize", **job.about)
-    return job_page("visualize/export.html", job, back=back)
+    job, asked = begun
+    return job_page("visualize/export.html", job, back=url_for("visualize.visualize", **asked))
 
 
 @bp.get("/visualize/export/<job_id>/runs.csv")

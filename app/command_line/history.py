@@ -113,6 +113,8 @@ def searched(log: RunLog, limit: int | None, filters: dict[str, str | None], as_
                     watch(start, len(ids))
                     runs += found.runs(ids[start : start + READ_AT_ONCE])
             listed(runs, as_json)
+        if found.notes.problem:
+            click.echo(f"Tags and notes cannot be read, so some runs may lack: {found.notes.problem}.", err=True)
     except IndexUnavailable as error:
         where = "DATABASE_URL" if index.url else "DATA_DIR"
         raise InvalidInput(where, f"The index of the history cannot be used: {error}.") from None

@@ -18,6 +18,7 @@ from app.history.query import Filters, Query
 from app.history.rows import COLUMN, Row
 from app.history.run_log import RUN_ID, Run, RunLog
 from app.history.run_notes import RunNotes
+from app.history.shared_notes import SharedNotes
 from app.history.tables import NUMBERS, milliseconds, runs, setups, time_text
 
 #: Choices offered in one selection; the text search finds the rest.
@@ -124,10 +125,10 @@ class History:
     Every method raises OSError where the log cannot be read and IndexUnavailable where the index cannot be used.
     """
 
-    def __init__(self, log: RunLog, index: Index, notes: RunNotes | None = None) -> None:
+    def __init__(self, log: RunLog, index: Index) -> None:
         self._log = log
         self._index = index
-        self._notes = notes or RunNotes(log)
+        self.notes = RunNotes(log, SharedNotes(index) if index.url else None)
         self._offered = Offered()
         self._share_again = 0.0
 
@@ -150,7 +151,7 @@ class History:
                 unread=min(1.0, state.behind / state.size) if state.size else 0.0,
                 outdated=state.problem,
                 choices=self._choices(db, state)
-                | {"tag": [Choice(tag, tag, n) for tag, n in sorted(self._notes.tags().items())]},
+                | {"tag": [Choice(tag, tag, n) for tag, n in sorted(self.notes.tags().items())]},
             )
 
         return self._read(page)
@@ -165,9 +166,10 @@ class History:
     def _search(self, db: sa.Connection, query: Query) -> Search:
         """What matches by setup and time, and by the tags and notes that people gave."""
         filters = query.filters
-        tagged = self._notes.tagged(filters.tag) if filters.tag else None
-        words = filters.q.lower().split()
-        return Search(db, query, tagged=tagged, noted=self._notes.saying(words) if words else [])
+        tagged = self.notes.tagged(filters.tag) if filters.tag else None
+        words = list(dict.fromkeys(filters.q.lower().split()))
+        noted = [*with_the_rest(db, self.notes.lacking(words))] if words else []
+        return Search(db, query, tagged=tagged, noted=noted)
 
     def export(self, query: Query, most: int, keep: Callable[[Iterator[Row], int], Answer]) -> Answer:
         """What `keep` makes of the first `most` rows that the query asks for, in its order, and of how many they are.
@@ -282,7 +284,8 @@ class Search:
     def __init__(
         self, db: sa.Connection, query: Query, *, tagged: Sequence[str] | None = None, noted: Sequence[str] = ()
     ) -> None:
-        """`tagged`: the runs that have the tag that is asked for; `noted`: those whose notes hold the words."""
+        """`tagged`: the runs that have the tag that is asked for; `noted`: those whose notes hold some of the words
+        and their setups the others."""
         self._db = db
         self._order = query.sort
         words = word_conditions(query.filters)
@@ -375,9 +378,30 @@ def setup_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
 
 def word_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
     """That a setup holds every word."""
-    if "\0" in filters.q:
-        return [sa.false()]
-    return [setups.c.words.contains(word, autoescape=True) for word in filters.q.lower().split()]
+    return [holds(word) for word in filters.q.lower().split()]
+
+
+def holds(word: str) -> sa.ColumnElement[bool]:
+    """That a setup holds a word, which is in small letters."""
+    if "\0" in word:  # As above.
+        return sa.false()
+    return setups.c.words.contains(word, autoescape=True)
+
+
+def with_the_rest(db: sa.Connection, lacking: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The runs whose setup holds every word that their note lacks; in their order, of very many the newest."""
+    rest = {word for words in lacking.values() for word in words}
+    # A word that no setup holds rules out in one look what would be looked up run by run.
+    held = {word for word in rest if db.scalar(sa.select(sa.exists().where(holds(word))))}
+    candidates = [run_id for run_id, words in lacking.items() if held.issuperset(words)][-MAX_NOTED:]
+    open_ones = [run_id for run_id in candidates if lacking[run_id]]
+    met: set[str] = set()
+    for start in range(0, len(open_ones), CHUNK):
+        some = open_ones[start : start + CHUNK]
+        query = sa.select(runs.c.run_id, setups.c.words).join_from(runs, setups, runs.c.setup == setups.c.id)
+        found = db.execute(query.where(runs.c.run_id.in_(some)))
+        met.update(run_id for run_id, words in found if all(word in words for word in lacking[run_id]))
+    yield from (run_id for run_id in candidates if not lacking[run_id] or run_id in met)
 
 
 def is_one_of(run_ids: Sequence[str]) -> sa.ColumnElement[bool]:

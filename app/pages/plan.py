@@ -12,7 +12,8 @@ from app.calculations.planning.break_even import Offer
 from app.charts.layout import Figure, axis, colour, escaped, layout, line_at, log_axis
 from app.command_line import report_planning
 from app.deploy import containers, launch_serving
-from app.glossary.planning import PLAN_KEYS
+from app.glossary.planning import PLAN_KEYS, PLANNING_KEYS
+from app.history.run_log import Run
 from app.pages import result
 from app.pages.result import Metric, metric, per_second
 from app.planning import PLANNING_INPUTS, asked_of
@@ -60,6 +61,13 @@ def parts(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, An
         "kept": {name: value for name, value in inputs.items() if name not in WHAT_IF},
         "input_rows": result.input_rows(inputs, PLANNING_INPUTS),
     }
+
+
+def plans_of(run: Run) -> list[Mapping[str, Any]]:
+    """The plans of a run, or those that come nearest; none where it is no plan as this version makes them."""
+    if run.kind != "plan" or not result.is_complete(run.results, PLANNING_KEYS):
+        return []
+    return run.results["plans"] or run.results["closest"]
 
 
 def launches(

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from app import json_text
 from app.calculations.inputs import Input
 from app.glossary.planning import PLANNING_KEYS
 from app.glossary.serving import RESULT_KEYS, Key
@@ -28,23 +29,29 @@ KNOWN: Mapping[str, tuple[Mapping[str, Input], Mapping[str, Key]]] = {
 
 def text(run: Run) -> str:
     """The heading and a line for each value, ended by CRLF as RFC 4180 has it."""
-    inputs, keys = KNOWN.get(run.kind, ({}, {}))
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(FIELDS)
+    for line in lines(run):
+        writer.writerow(map(plain, line))  # Names come from the log too, so every cell is guarded.
+    return buffer.getvalue()
+
+
+def lines(run: Run) -> Iterator[tuple[object, ...]]:
+    """The cells of each line: what the run is, its inputs, its results."""
+    inputs, keys = KNOWN.get(run.kind, ({}, {}))
     for name in ("run_id", "time", "source", "kind", "app_version"):
-        writer.writerow(["run", name, cell(getattr(run, name)), "", "", "", ""])
-    for name, value in run.inputs.items():
+        yield "run", name, getattr(run, name), "", "", "", ""
+    for name, value in json_text.finite(run.inputs).items():
         one = inputs.get(name)
         texts = (one.unit, f"{one.label}. {one.help}") if one else ("", "")
-        writer.writerow(["inputs", name, plain(value), "", "", *texts])
-    for name, value in flat(run.results):
+        yield "inputs", name, value, "", "", *texts
+    for name, value in flat(json_text.finite(run.results)):
         key = keys.get(general(name))
         texts = (key.unit, key.meaning) if key else ("", "")
         low, high = (value["low"], value["high"]) if isinstance(value, dict) else ("", "")
         shown = value["value"] if isinstance(value, dict) else value
-        writer.writerow(["results", name, plain(shown), plain(low), plain(high), *texts])
-    return buffer.getvalue()
+        yield "results", name, shown, low, high, *texts
 
 
 def flat(within: object, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -65,4 +72,7 @@ def general(name: str) -> str:
 
 
 def plain(value: object) -> str | float:
-    return cell(value) if value is None or isinstance(value, bool | str | int | float) else cell(str(value))
+    """The cell of a value. A whole number is no formula, and may be larger than any that a row of the history holds."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return cell(value) if value is None or isinstance(value, bool | str | float) else cell(str(value))

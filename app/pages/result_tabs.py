@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from app import catalog, formatting
+from app import catalog, formatting, json_text
 from app.calculations import estimate, sweeps
 from app.calculations.errors import InvalidInput
 from app.calculations.explanation import GOAL_MISSED, missed_goals, strategy
@@ -234,7 +234,7 @@ def launch(run: Run) -> dict[str, Any]:
 
 
 def document(run: Run) -> dict[str, Any]:
-    return {"document": json.dumps(run.as_dict(), indent=2, ensure_ascii=False)}
+    return {"document": json.dumps(json_text.finite(run.as_dict()), indent=2, ensure_ascii=False)}
 
 
 #: Tab -> what makes it; the others need no more than the page.
