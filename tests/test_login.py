@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,13 @@ def guarded(make: Make) -> FlaskClient:
 
 def basic(password: str, user: str = "anybody") -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def fill(database: Path) -> None:
+    """Let the file take no change any more, as on a full disk."""
+    with sqlite3.connect(database) as db:
+        for change in ("INSERT", "UPDATE"):
+            db.execute(f"CREATE TRIGGER full_{change} BEFORE {change} ON counts BEGIN SELECT raise(ABORT, 'full'); END")
 
 
 def enter(client: FlaskClient, password: str = PASSWORD, target: str = "/models?q=x") -> object:
@@ -146,6 +155,43 @@ def test_guesses_are_slowed_down_also_for_the_right_password(make: Make) -> None
     assert enter(make(AUTH_PASSWORD_HASH=HASH).test_client()).status_code == 429
     elsewhere = guarded.post("/login", data={"password": PASSWORD}, environ_base={"REMOTE_ADDR": "192.0.2.7"})
     assert elsewhere.status_code == 303
+
+
+def test_beyond_the_limit_the_answers_do_not_tell_which_password_is_right(guarded: FlaskClient) -> None:
+    """Also once somebody has logged in, after which the process knows the right one."""
+    assert guarded.get("/api/v1/gpus", headers=basic(PASSWORD)).status_code == 200
+    guesses = [guarded.get("/api/v1/gpus", headers=basic(f"guess {n}")).status_code for n in range(MOST_GUESSES + 3)]
+    assert guesses == [401] * MOST_GUESSES + [429] * 3
+    assert guarded.get("/api/v1/gpus", headers=basic(PASSWORD)).status_code == 429
+    assert enter(guarded).status_code == 429
+    elsewhere = guarded.get("/api/v1/gpus", headers=basic(PASSWORD), environ_base={"REMOTE_ADDR": "192.0.2.7"})
+    assert elsewhere.status_code == 200
+
+
+def test_whoever_is_logged_in_stays_so_beyond_the_limit(guarded: FlaskClient) -> None:
+    enter(guarded)
+    for n in range(MOST_GUESSES + 1):
+        guarded.post("/login", data={"password": f"guess {n}"})
+    assert guarded.get("/", headers=PAGE).status_code == 200
+
+
+def test_a_script_may_send_the_right_password_as_often_and_as_many_at_once_as_it_wants(make: Make) -> None:
+    application = make(AUTH_PASSWORD_HASH=HASH)
+
+    def status(password: str) -> int:
+        return application.test_client().get("/api/v1/gpus", headers=basic(password)).status_code
+
+    with ThreadPoolExecutor(12) as pool:
+        assert set(pool.map(status, [PASSWORD] * 36)) == {200}
+    assert [status("wrong") for _ in range(MOST_GUESSES - 1)] == [401] * (MOST_GUESSES - 1)
+    assert {status(PASSWORD) for _ in range(20)} == {200}
+
+
+def test_guesses_are_counted_on_a_full_disk_too(make: Make, tmp_path: Path) -> None:
+    client = make(AUTH_PASSWORD_HASH=HASH).test_client()
+    assert enter(client, "guess").status_code == 422
+    fill(tmp_path / "data" / "rate_limit.sqlite")
+    assert [enter(client, "guess").status_code for _ in range(MOST_GUESSES)] == [422] * (MOST_GUESSES - 1) + [429]
 
 
 def test_the_right_password_begins_the_count_anew(guarded: FlaskClient) -> None:

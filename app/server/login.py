@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class Sessions(SecureCookieSessionInterface):
 
 
 class Password:
-    """The one password. Wrong guesses are counted per client; too many of them are refused unseen."""
+    """The one password. Wrong guesses are counted per client; beyond too many the right one is refused with them."""
 
     def __init__(self, password_hash: str, guesses: Counter) -> None:
         self._hash = password_hash
@@ -46,6 +47,7 @@ class Password:
         # Checking the hash takes a twentieth of a second on purpose; a client of the API sends the password each time.
         self._key = secrets.token_bytes(32)
         self._known = b""
+        self._checking = threading.Lock()
 
     def proof(self, secret_key: str) -> str:
         """What a session holds: another password or another key ends it."""
@@ -55,19 +57,32 @@ class Password:
         """Whether the password is right, in a time that does not depend on how wrong it is. Raises TooManyRequests."""
         typed = typed[: MOST_CHARACTERS + 1]
         digest = hmac.digest(self._key, typed.encode("utf-8", "replace"), "sha256")
-        if self._known and hmac.compare_digest(self._known, digest):
-            return True
-        # Counted before it is checked, so that guesses sent at once do not slip through together.
-        if self._guesses.count(client) > MOST_GUESSES:
-            raise TooManyRequests(
-                f"Too many wrong passwords: {MOST_GUESSES} a minute are allowed.",
-                retry_after=self._guesses.seconds_left(),
-            )
+        # One at a time: of the first that come together with the right password only one is checked, and so counted.
+        with self._checking:
+            if not self._is_known(digest):
+                return self._is_right_guess(typed, digest, client)
+        # What is known to be right is told only while guesses are: else the answers beyond the limit would tell it.
+        self._refuse_beyond(self._guesses.counted(client) + 1)
+        return True
+
+    def _is_known(self, digest: bytes) -> bool:
+        return bool(self._known) and hmac.compare_digest(self._known, digest)
+
+    def _is_right_guess(self, typed: str, digest: bytes, client: str) -> bool:
+        # Counted before it is checked, so that guesses sent at once to several processes do not slip through together.
+        self._refuse_beyond(self._guesses.count(client))
         if len(typed) > MOST_CHARACTERS or not check_password_hash(self._hash, typed):
             return False
         self._guesses.forget(client)
         self._known = digest
         return True
+
+    def _refuse_beyond(self, guesses: int) -> None:
+        if guesses > MOST_GUESSES:
+            raise TooManyRequests(
+                f"Too many wrong passwords: {MOST_GUESSES} a minute are allowed.",
+                retry_after=self._guesses.seconds_left(),
+            )
 
 
 def client() -> str:
