@@ -284,9 +284,19 @@ def test_the_address_of_the_client(app: Flask, remote: str, forwarded: str, expe
         assert client_address(context.request, ("10.0.0.0/8",)) == expected
 
 
+def test_on_a_socket_for_both_kinds_ipv4_clients_are_counted_each(make: Make) -> None:
+    client = make(RATE_LIMIT=1).test_client()
+
+    def status(address: str) -> int:
+        return client.post("/api/v1/gpus", environ_base={"REMOTE_ADDR": address}).status_code
+
+    assert [status("::ffff:192.0.2.7"), status("::ffff:192.0.2.8"), status("192.0.2.7")] == [405, 405, 429]
+
+
 def test_ipv6_is_counted_by_network_and_ipv4_inside_it_is_known() -> None:
     assert household("2001:db8:1:2:3::4") == household("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
     assert household("192.0.2.7") == "192.0.2.7"
+    assert household("::ffff:192.0.2.7") == "192.0.2.7" != household("::ffff:192.0.2.8")
     assert household("") == ""
     assert is_trusted("::ffff:10.0.0.1", ("10.0.0.0/8",))
     assert not is_trusted(None, ("10.0.0.0/8",))
