@@ -54,9 +54,17 @@ def refuse_other_sites() -> None:
         allowed = site in ("same-origin", "none")
     else:
         origin = request.headers.get("Origin")
-        allowed = origin is None or urlsplit(origin).netloc == request.host
+        allowed = origin is None or is_own(origin)
     if not allowed:
         abort(403, "This request was sent by a page of another site and was not carried out.")
+
+
+def is_own(origin: str) -> bool:
+    """Whether an Origin names this server; what is no address names another."""
+    try:
+        return urlsplit(origin).netloc == request.host
+    except ValueError:
+        return False
 
 
 def refuse_too_many() -> None:
