@@ -41,7 +41,7 @@ class Server:
             )
 
     def request(
-        self, method: str, path: str, body: str | None = None, **headers: str
+        self, method: str, path: str, body: str | Iterator[bytes] | None = None, **headers: str
     ) -> tuple[http.client.HTTPResponse, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -101,6 +101,17 @@ def test_it_serves_the_form_takes_a_run_and_logs_it(start: Start) -> None:
     assert [(run["run_id"], run["source"]) for run in logged_runs(server)] == [(result.rsplit("/", 1)[1], "web")]
     assert server.request("GET", result)[0].status == 200
     assert server.stop() == 0
+
+
+def test_a_form_in_chunks_is_taken_whole_or_refused(start: Start) -> None:
+    server = start()
+    form = urllib.parse.urlencode(ESTIMATE).encode()
+    statuses = [
+        server.request("POST", "/", iter([form, b"&filler=" + b"x" * size, b"&concurrency=77"]), **FORM)[0].status
+        for size in (1000, 300_000)
+    ]
+    assert statuses == [303, 413]
+    assert [run["inputs"]["concurrency"] for run in logged_runs(server)] == [77]
 
 
 def test_runs_of_several_processes_at_once_are_all_logged(start: Start) -> None:
