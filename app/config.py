@@ -122,7 +122,18 @@ def database(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not separator or not rest:
         raise ValueError
-    return f"postgresql+psycopg://{rest}"
+    from sqlalchemy import exc, make_url  # Only a server that has a database waits for it.
+
+    address = f"postgresql+psycopg://{rest}"
+    try:
+        url = make_url(address)
+        url.get_dialect()().create_connect_args(url)
+    except exc.ArgumentError:
+        raise ValueError from None
+    if url.port is not None and not 1 <= url.port <= LARGEST_PORT:
+        raise ValueError
+    address.encode("utf-8")
+    return address
 
 
 def password_hash(text: str) -> str:

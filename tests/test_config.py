@@ -47,6 +47,8 @@ ACCEPTED = [
     ("LOG_FSYNC", "on", True),
     ("LOG_MAX_MB", "0", 0),
     ("DATABASE_URL", "postgresql://u:p@db/calculator", "postgresql+psycopg://u:p@db/calculator"),
+    ("DATABASE_URL", "postgres://[::1]:5432/db", "postgresql+psycopg://[::1]:5432/db"),
+    ("DATABASE_URL", "postgresql:///db?host=/run/postgresql", "postgresql+psycopg:///db?host=/run/postgresql"),
     ("AUTH_PROXY_HEADER", "X-Remote-User", "X-Remote-User"),
     ("AUTH_PROXY_IPS", "10.0.0.0/8, 127.0.0.1", ("10.0.0.0/8", "127.0.0.1/32")),
     ("RATE_LIMIT", "60", 60),
@@ -121,10 +123,20 @@ def test_a_directory_that_may_not_be_looked_into_is_no_reason_not_to_start(monke
     assert SETTINGS[[one.name for one in SETTINGS].index("DATA_DIR")].value(environ) == Path("/elsewhere/data")
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("HF_TOKEN", "hf_sec\nret"), ("DATABASE_URL", "mysql://user:hf_sec@db/x"), ("AUTH_PASSWORD_HASH", "hf_sec")],
-)
+SECRETS_REFUSED = [
+    ("HF_TOKEN", "hf_sec\nret"),
+    ("DATABASE_URL", "mysql://user:hf_sec@db/x"),
+    ("DATABASE_URL", "postgresql://user:hf_sec@db:abc/x"),
+    ("DATABASE_URL", "postgresql://user:hf_sec@db:/x"),
+    ("DATABASE_URL", "postgresql://user:hf_sec@db:65536/x"),
+    ("DATABASE_URL", "postgresql://user:hf_sec@db/x?port=abc"),
+    ("DATABASE_URL", "postgresql://user:hf_sec@[::1/x"),
+    ("DATABASE_URL", "postgresql://user:hf_sec\udcff@db/x"),
+    ("AUTH_PASSWORD_HASH", "hf_sec"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), SECRETS_REFUSED)
 def test_a_secret_is_refused_without_being_shown(name: str, text: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
         settings({name: text})
