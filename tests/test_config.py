@@ -30,6 +30,9 @@ DEFAULTS = {
     "MAX_CONTENT_LENGTH": 262_144,
 }
 
+WITH_SCRYPT = f"scrypt:32768:8:1$salt${'0' * 128}"
+WITH_PBKDF2 = f"pbkdf2:sha256:1000$salt${'0' * 64}"
+
 ACCEPTED = [
     ("HOST", "0.0.0.0", "0.0.0.0"),
     ("HOST", "localhost", "localhost"),
@@ -49,6 +52,8 @@ ACCEPTED = [
     ("DATABASE_URL", "postgresql://u:p@db/calculator", "postgresql+psycopg://u:p@db/calculator"),
     ("DATABASE_URL", "postgres://[::1]:5432/db", "postgresql+psycopg://[::1]:5432/db"),
     ("DATABASE_URL", "postgresql:///db?host=/run/postgresql", "postgresql+psycopg:///db?host=/run/postgresql"),
+    ("AUTH_PASSWORD_HASH", WITH_SCRYPT, WITH_SCRYPT),
+    ("AUTH_PASSWORD_HASH", WITH_PBKDF2, WITH_PBKDF2),
     ("AUTH_PROXY_HEADER", "X-Remote-User", "X-Remote-User"),
     ("AUTH_PROXY_IPS", "10.0.0.0/8, 127.0.0.1", ("10.0.0.0/8", "127.0.0.1/32")),
     ("RATE_LIMIT", "60", 60),
@@ -124,15 +129,22 @@ def test_a_directory_that_may_not_be_looked_into_is_no_reason_not_to_start(monke
 
 
 SECRETS_REFUSED = [
-    ("HF_TOKEN", "hf_sec\nret"),
-    ("DATABASE_URL", "mysql://user:hf_sec@db/x"),
-    ("DATABASE_URL", "postgresql://user:hf_sec@db:abc/x"),
-    ("DATABASE_URL", "postgresql://user:hf_sec@db:/x"),
-    ("DATABASE_URL", "postgresql://user:hf_sec@db:65536/x"),
-    ("DATABASE_URL", "postgresql://user:hf_sec@db/x?port=abc"),
-    ("DATABASE_URL", "postgresql://user:hf_sec@[::1/x"),
-    ("DATABASE_URL", "postgresql://user:hf_sec\udcff@db/x"),
-    ("AUTH_PASSWORD_HASH", "hf_sec"),
+    ("HF_TOKEN", "secret\nret"),
+    ("DATABASE_URL", "mysql://user:secret@db/x"),
+    ("DATABASE_URL", "postgresql://user:secret@db:abc/x"),
+    ("DATABASE_URL", "postgresql://user:secret@db:/x"),
+    ("DATABASE_URL", "postgresql://user:secret@db:65536/x"),
+    ("DATABASE_URL", "postgresql://user:secret@db/x?port=abc"),
+    ("DATABASE_URL", "postgresql://user:secret@[::1/x"),
+    ("DATABASE_URL", "postgresql://user:secret\udcff@db/x"),
+    ("AUTH_PASSWORD_HASH", "secret"),
+    ("AUTH_PASSWORD_HASH", f"scrypt:32768:8$secret${'0' * 128}"),
+    ("AUTH_PASSWORD_HASH", f"scrypt:3:8:1$secret${'0' * 128}"),
+    ("AUTH_PASSWORD_HASH", "scrypt:32768:8:1$secret$abcd"),
+    ("AUTH_PASSWORD_HASH", f"pbkdf2:nosuch:1000$secret${'0' * 64}"),
+    ("AUTH_PASSWORD_HASH", f"pbkdf2:sha256:0$secret${'0' * 64}"),
+    ("AUTH_PASSWORD_HASH", f"pbkdf2:sha256:many$secret${'0' * 64}"),
+    ("AUTH_PASSWORD_HASH", f"pbkdf2:sha256:{'9' * 30}$secret${'0' * 64}"),
 ]
 
 
@@ -140,7 +152,7 @@ SECRETS_REFUSED = [
 def test_a_secret_is_refused_without_being_shown(name: str, text: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
         settings({name: text})
-    assert "hf_sec" not in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_the_check_before_the_start_prints_one_line_and_ends_with_2() -> None:
