@@ -90,7 +90,10 @@ def host(text: str) -> str:
 
 def directory(text: str) -> Path:
     """A directory, which need not exist yet; a relative one is taken from the working directory."""
-    path = Path(text).expanduser().absolute()
+    try:
+        path = Path(text).expanduser().absolute()
+    except RuntimeError:  # ~nobody: there is no such user.
+        raise ValueError(text) from None
     try:
         is_something_else = path.exists() and not path.is_dir()
     except OSError:  # It lies where this user may not look: what is written there will say so.
