@@ -24,6 +24,8 @@ LARGEST_BODY_BYTES = 64 * 1024 * 1024
 LARGEST_LOG_MB = 1_000_000
 LARGEST_RATE = 1_000_000
 
+HOST_NAME = re.compile(r"\w([\w-]*\w)?(\.\w([\w-]*\w)?)*\.?", re.ASCII)
+
 
 class InvalidSetting(ValueError):
     """A setting that the server cannot start with: names the variable, its value and what is allowed."""
@@ -83,9 +85,16 @@ def flag(text: str) -> bool:
 
 def host(text: str) -> str:
     """A name or address to listen on; an IPv6 address stands in brackets for gunicorn."""
-    if any(c.isspace() or c in "/,@" for c in text):
+    if "%" in text:  # gunicorn cannot listen on an address with a zone.
         raise ValueError(text)
-    return f"[{text}]" if ":" in text and not text.startswith("[") else text
+    inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" in inside or inside != text:
+        return f"[{ipaddress.IPv6Address(inside)}]"
+    if re.fullmatch(r"[0-9.]+", text):
+        return str(ipaddress.IPv4Address(text))
+    if not HOST_NAME.fullmatch(text.encode("idna").decode("ascii")):
+        raise ValueError(text)
+    return text
 
 
 def directory(text: str) -> Path:
