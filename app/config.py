@@ -58,7 +58,7 @@ class Setting:
         try:
             return self.parse(text)
         except ValueError:
-            shown = "..." if self.parse in (secret, database, password_hash) else text
+            shown = "..." if self.parse in (secret, key, database, password_hash) else text
             raise InvalidSetting(self.name, shown, self.allowed) from None
 
 
@@ -126,6 +126,12 @@ def secret(text: str) -> str:
     """Text that can stand in a header."""
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise ValueError
+    return text
+
+
+def key(text: str) -> str:
+    """Any text; bytes of the environment that are none cannot sign anything."""
+    text.encode("utf-8")
     return text
 
 
@@ -268,9 +274,9 @@ SETTINGS = (
     Setting(
         name="SECRET_KEY",
         default=None,
-        allowed="any text",
+        allowed="any text in UTF-8",
         help="Signs the cookie of a login. Servers that share the load need the same.",
-        parse=str,
+        parse=key,
         made="made once, kept in `DATA_DIR/secret_key`",
     ),
     Setting(

@@ -65,6 +65,7 @@ ACCEPTED = [
     ("HF_ENDPOINT", "https://hub.example", "https://hub.example"),
     ("HF_TOKEN", "hf_abc", "hf_abc"),
     ("SECRET_KEY", "a b", "a b"),
+    ("SECRET_KEY", "schlüssel", "schlüssel"),
     ("MAX_CONTENT_LENGTH", "1048576", 1_048_576),
 ]
 
@@ -154,6 +155,7 @@ SECRETS_REFUSED = [
     ("DATABASE_URL", "postgresql://user:secret@db/x?port=abc"),
     ("DATABASE_URL", "postgresql://user:secret@[::1/x"),
     ("DATABASE_URL", "postgresql://user:secret\udcff@db/x"),
+    ("SECRET_KEY", "secret\udcff\udcfe"),
     ("AUTH_PASSWORD_HASH", "secret"),
     ("AUTH_PASSWORD_HASH", f"scrypt:32768:8$secret${'0' * 128}"),
     ("AUTH_PASSWORD_HASH", f"scrypt:3:8:1$secret${'0' * 128}"),
