@@ -99,6 +99,7 @@ def host(text: str) -> str:
 
 def directory(text: str) -> Path:
     """A directory, which need not exist yet; a relative one is taken from the working directory."""
+    text.encode("utf-8")  # The index knows the log by its name.
     try:
         path = Path(text).expanduser().absolute()
     except RuntimeError:  # ~nobody: there is no such user.
