@@ -35,4 +35,4 @@ RUN install -d -m 0777 logging
 USER 1000:1000
 EXPOSE 5000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
-CMD ["sh", "-c", "python -m app.config && exec gunicorn wsgi:app"]
+CMD ["python", "-m", "app.config", "gunicorn", "wsgi:app"]

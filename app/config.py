@@ -1,7 +1,8 @@
 """The settings: one table of name, default, rule and help, read from an environment that is passed in.
 
-`python -m app.config` checks the environment of the process and says what is wrong with it; the server's start
-runs it first, because gunicorn reads WEB_CONCURRENCY itself and answers a bad value with a traceback.
+`python -m app.config` checks the environment of the process and says what is wrong with it; with a command behind it
+it then becomes that command, as in `python -m app.config gunicorn wsgi:app`. So the server is started, because gunicorn
+reads WEB_CONCURRENCY before it reads anything of ours, and answers an empty or bad one with a traceback.
 """
 
 from __future__ import annotations
@@ -341,10 +342,22 @@ def settings_or_exit(environ: Mapping[str, str]) -> dict[str, object]:
         raise SystemExit(2) from None
 
 
-if __name__ == "__main__":
-    settings_or_exit(os.environ)
-
-
 def setting(name: str) -> Any:
     """One setting of the environment. The others do not matter to who asks, so they may be wrong."""
     return settings({name: os.environ[name]} if name in os.environ else {})[name]
+
+
+def for_gunicorn(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without an empty WEB_CONCURRENCY, which gunicorn takes for a number."""
+    return {name: text for name, text in environ.items() if name != "WEB_CONCURRENCY" or text.strip()}
+
+
+def main(command: list[str]) -> None:
+    """Check the environment, then become the command if there is one."""
+    settings_or_exit(os.environ)
+    if command:
+        os.execvpe(command[0], command, for_gunicorn(os.environ))  # noqa: S606
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

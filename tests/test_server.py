@@ -6,12 +6,13 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,17 +24,21 @@ from tests.serving import free_port, wait_until_healthy
 ESTIMATE = {"model": "llama-3.1-8b", "gpu": "h100-sxm"}
 
 
+PYTHON = sys.executable
+BY_HAND = (PYTHON, "-m", "app.config", PYTHON, "-m", "gunicorn", "wsgi:app")
+
+
 class Server:
     """A running gunicorn, its port and the directory that it logs runs to."""
 
-    def __init__(self, environ: Mapping[str, str], log_dir: Path, output: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], log_dir: Path, output: Path, command: Sequence[str]) -> None:
         self.port = free_port()
         self.log_dir = log_dir
         self.output = output
         inherited = {name: os.environ[name] for name in ("PATH", "COVERAGE_PROCESS_START") if name in os.environ}
         with output.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "wsgi:app"],
+                command,
                 cwd=PROJECT,
                 env=inherited | {"PORT": str(self.port), "LOG_DIR": str(log_dir)} | environ,
                 stdout=file,
@@ -65,8 +70,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a server with these variables in its environment; each is stopped after the test."""
     servers: list[Server] = []
 
-    def start_server(**environ: str) -> Server:
-        server = Server(environ, tmp_path / "runs", tmp_path / f"output{len(servers)}.txt")
+    def start_server(command: Sequence[str] = BY_HAND, **environ: str) -> Server:
+        server = Server(environ, tmp_path / "runs", tmp_path / f"output{len(servers)}.txt", command)
         servers.append(server)
         wait_until_healthy(server.port, server.process, server.output)
         return server
@@ -219,16 +224,46 @@ def test_a_log_directory_that_cannot_be_written_costs_the_log_and_not_the_answer
     assert server.request("GET", "/healthz")[0].status == 200
 
 
+def refused(command: Sequence[str], **environ: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a start with settings that are not allowed."""
+    return subprocess.run(
+        command, cwd=PROJECT, env={"PATH": PATH} | environ, capture_output=True, text=True, timeout=20
+    )
+
+
+#: Where the programs of this environment are found first, as in the image.
+PATH = f"{Path(PYTHON).parent}:{os.environ['PATH']}"
+
+
+def of_image() -> list[str]:
+    return json.loads(re.findall(r"^CMD (.+)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)[-1])
+
+
+def of_make() -> list[str]:
+    """What `make run` does once the packages are there."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    printed = subprocess.run(["make", "-n", "run", f"PY={PYTHON}"], cwd=PROJECT, capture_output=True, text=True)
+    return ["sh", "-c", printed.stdout.splitlines()[-1]]
+
+
+WAYS = {"by hand": lambda: BY_HAND, "image": of_image, "make": of_make, "serve": lambda: (PYTHON, "-m", "app", "serve")}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_empty_number_of_processes_counts_as_not_set_and_a_bad_one_is_told(start: Start, way: str) -> None:
+    """gunicorn reads WEB_CONCURRENCY itself, before its configuration."""
+    command = WAYS[way]()
+    wait_for_workers(start(command, PATH=PATH, WEB_CONCURRENCY=""), 2)
+    done = refused(command, WEB_CONCURRENCY="abc")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(
+        r".*WEB_CONCURRENCY: 'abc' is not allowed\. Allowed: a whole number from 1 to 256\.\n", done.stderr
+    )
+
+
 @pytest.mark.parametrize(("name", "value"), [("PORT", "many"), ("LOG_FSYNC", "2"), ("MAX_CONTENT_LENGTH", "1")])
 def test_a_bad_setting_ends_the_start_with_one_line(name: str, value: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "wsgi:app"],
-        cwd=PROJECT,
-        env={"PATH": os.environ["PATH"], name: value},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
+    done = refused([PYTHON, "-m", "gunicorn", "wsgi:app"], **{name: value})
+    assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(rf"{name}: '{value}' is not allowed\. Allowed: .+\.\n", done.stderr)
