@@ -224,6 +224,19 @@ def test_a_log_directory_that_cannot_be_written_costs_the_log_and_not_the_answer
     assert server.request("GET", "/healthz")[0].status == 200
 
 
+def health_check() -> list[str]:
+    return json.loads(re.findall(r"^HEALTHCHECK .*?CMD (.+)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)[0])
+
+
+def test_the_health_check_of_the_image_asks_the_port_that_is_served(start: Start) -> None:
+    port = str(start().port)
+    assert subprocess.run(health_check(), cwd=PROJECT, env={"PATH": PATH, "PORT": port}).returncode == 0
+    # An empty PORT is 5000, for the server as for the check; whether something listens there is not ours to say.
+    shown = [part.replace("c.request(", "print(c.port); sys.exit(); c.request(") for part in health_check()]
+    empty = subprocess.run(shown, cwd=PROJECT, env={"PATH": PATH, "PORT": ""}, capture_output=True, text=True)
+    assert (empty.stdout, empty.stderr) == ("5000\n", "")
+
+
 def refused(command: Sequence[str], **environ: str) -> subprocess.CompletedProcess[str]:
     """What becomes of a start with settings that are not allowed."""
     return subprocess.run(
