@@ -8,8 +8,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -179,6 +181,7 @@ def test_the_numbers_of_all_workers_are_added_up_and_outlive_a_killed_one(start:
     assert appended() == f"{COUNTED} 24.0"
     directory = directory_of_counts(server)
     assert directory.is_dir()
+    assert directory.name.startswith(f"calculator-metrics-{server.process.pid}-")
     assert server.stop() == 0
     assert not directory.exists()
 
@@ -273,6 +276,20 @@ def test_an_empty_number_of_processes_counts_as_not_set_and_a_bad_one_is_told(st
     assert re.fullmatch(
         r".*WEB_CONCURRENCY: 'abc' is not allowed\. Allowed: a whole number from 1 to 256\.\n", done.stderr
     )
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--check-config"], 0), ([], 1)], ids=["checked", "port taken"])
+def test_a_start_that_comes_to_nothing_leaves_nothing(arguments: list[str], status: int, tmp_path: Path) -> None:
+    """Where workers of the machine count: in a directory that is named after the process."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environ = {"PATH": PATH, "PORT": str(taken.getsockname()[1]), "DATA_DIR": str(tmp_path)}
+        process = subprocess.Popen([*BY_HAND, *arguments], cwd=PROJECT, env=environ, stderr=subprocess.DEVNULL)
+        assert process.wait(timeout=30) == status
+    memory = Path("/dev/shm")
+    directory = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    assert list(directory.glob(f"calculator-metrics-{process.pid}-*")) == []
 
 
 @pytest.mark.parametrize(("name", "value"), [("PORT", "many"), ("LOG_FSYNC", "2"), ("MAX_CONTENT_LENGTH", "1")])
