@@ -210,6 +210,20 @@ def test_previews_are_counted_by_themselves(tmp_path: Path) -> None:
     assert client.post("/", data={}).status_code == 303
 
 
+def test_pages_that_calculate_when_they_are_read_are_counted_too(tmp_path: Path) -> None:
+    limited = {"LOG_DIR": tmp_path / "logging", "DATA_DIR": tmp_path / "data", "TESTING": True, "RATE_LIMIT": 2}
+    client = create_app(limited).test_client()
+    plan = plan_run(PLAN, source="web")
+    client.application.extensions["run_log"].append(plan)
+    heat, drift = f"/results/{plan.run_id}/heat", f"/visualize?drift=yes&run={plan.run_id}"
+    assert [client.get(path).status_code for path in (heat, drift, heat, drift)] == [200, 200, 429, 429]
+    # To read what has been calculated is not counted, and what looks at one run by itself.
+    reading = (f"/visualize?run={plan.run_id}", f"/results/{plan.run_id}/plans", f"/api/v1/runs/{plan.run_id}")
+    assert [client.get(path).status_code for path in reading for _ in range(3)] == [200] * 9
+    work = f"/api/v1/runs/{plan.run_id}?work=1"
+    assert [client.get(work).status_code for _ in range(21)] == [200] * 20 + [429]
+
+
 def test_counts_begin_anew_each_minute_and_are_kept_apart(tmp_path: Path) -> None:
     now = [120.0]
     one, other = Counter(tmp_path, "one", lambda: now[0]), Counter(tmp_path, "other", lambda: now[0])
