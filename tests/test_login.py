@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import sqlite3
 import stat
 import subprocess
@@ -10,8 +11,11 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.security import generate_password_hash
@@ -75,6 +79,47 @@ def test_a_browser_is_led_to_the_login_and_from_there_to_where_it_wanted(guarded
     answer = enter(guarded)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/models?q=x")
     assert guarded.get("/models?q=x", headers=PAGE).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "typed"), [
+    ("/", {"model": "Qwen/Qwen3-8B", "gpu": "l40s", "concurrency": "77", "note": "50 % größer & more"}),
+    ("/train", {"model": "Qwen/Qwen3-8B", "gpu": "h100-sxm", "num_gpus": "24"}),
+    ("/plan", {"model": "Qwen/Qwen3-8B", "gpu": "l40s", "request_rate": "7", "input_tokens": ""}),
+])  # fmt: skip
+def test_a_login_that_ran_out_costs_nothing_that_was_typed(
+    guarded: FlaskClient, path: str, typed: dict[str, str]
+) -> None:
+    refused = guarded.post(path, data=typed, headers=PAGE)
+    assert refused.status_code == 303
+    page = BeautifulSoup(guarded.get(refused.headers["Location"]).text, "html.parser")
+    answer = enter(guarded, target=page.find("input", {"name": "next"})["value"])
+    address = urlsplit(answer.headers["Location"])
+    assert (address.netloc, address.path) == ("", path)
+    assert dict(parse_qsl(address.query, keep_blank_values=True)) == typed
+    form = BeautifulSoup(guarded.get(answer.headers["Location"], headers=PAGE).text, "html.parser")
+    (number,) = [name for name in typed if name in ("concurrency", "num_gpus", "request_rate")]
+    assert form.find("input", {"name": number})["value"] == typed[number]
+
+
+@pytest.mark.parametrize(("path", "body", "referrer", "target"), [
+    ("/plan", {"note": "x" * 5000}, "", "/plan"),
+    ("/plan", {"note": "&" * 2000}, "", "/plan"),
+    ("/models/import", {"file": (io.BytesIO(b"{}"), "config.json")}, "", "/models/import"),
+    ("/results/abc/note", {"tags": "x"}, "http://localhost/results/abc?tab=memory", "/results/abc?tab=memory"),
+    ("/results/abc/note", {"tags": "x"}, "", "/"),
+    ("/results/abc/note", {"tags": "x"}, "http://evil.example/results/abc", "/"),
+    ("/results/abc/note", {"tags": "x"}, "http://[", "/"),
+], ids=["long", "long once quoted", "file", "from a page", "from nowhere", "from elsewhere", "no address"])  # fmt: skip
+def test_what_does_not_fit_an_address_leads_back_to_its_page(
+    guarded: FlaskClient, path: str, body: dict[str, Any], referrer: str, target: str
+) -> None:
+    refused = guarded.post(path, data=body, headers=PAGE | ({"Referer": referrer} if referrer else {}))
+    assert dict(parse_qsl(urlsplit(refused.headers["Location"]).query)) == {"next": target}
+
+
+def test_a_page_with_a_long_query_is_led_to_the_login_too(guarded: FlaskClient) -> None:
+    refused = guarded.get(f"/models?q={'%26' * 1000}", headers=PAGE)
+    assert refused.headers["Location"] == "/login?next=/models"
 
 
 def test_every_page_but_those_for_everybody_asks_for_the_password(make: Make) -> None:

@@ -9,15 +9,18 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from flask import Flask, Response, current_app, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
-from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import TooManyRequests, Unauthorized
+from werkzeug.datastructures import MultiDict, WWWAuthenticate
+from werkzeug.exceptions import HTTPException, TooManyRequests, Unauthorized
+from werkzeug.routing import RoutingException
 from werkzeug.security import check_password_hash
 
 from app.server.clients import client_address, household, is_trusted
 from app.server.rate_limit import Counter
+from app.server.security import SAFE_METHODS, is_own
 
 #: Shown to everybody: the login itself, and what load balancers ask.
 OPEN = {"login.form", "login.login", "health.live", "health.ready", "static"}
@@ -27,6 +30,8 @@ MOST_GUESSES = 5
 LIFETIME_SECONDS = 12 * 60 * 60
 #: Longest password that is looked at.
 MOST_CHARACTERS = 1000
+#: Longest address that a browser is sent to; gunicorn takes lines of 4094 bytes.
+LONGEST_ADDRESS = 4000
 #: The key of the session.
 PROOF = "proof"
 
@@ -125,12 +130,42 @@ def guard() -> Any:
         raise Unauthorized("Log in at the proxy in front of this server; it names nobody.")
     accepts_pages = request.accept_mimetypes["text/html"] > request.accept_mimetypes["application/json"]
     if accepts_pages and not request.path.startswith("/api/") and request.authorization is None:
-        target = request.full_path.rstrip("?") if request.method == "GET" else "/"
-        return redirect(url_for("login.form", next=target), 303)
+        return redirect(form_before(*wanted()), 303)
     raise Unauthorized(
         "The password is needed: log in, or send it by HTTP basic authentication.",
         www_authenticate=WWWAuthenticate("basic", {"realm": "LLM Scaling Calculator"}),
     )
+
+
+def wanted() -> tuple[str, str]:
+    """The page to go on to after the login, and its query string; of a form that was sent, its page and what was typed.
+
+    What is no small form, as an imported file, cannot be kept in an address.
+    """
+    if request.method in SAFE_METHODS:
+        return request.path, request.query_string.decode("utf-8", "replace")
+    if not is_read(request.path):
+        sent_from = request.referrer or ""
+        parts = urlsplit(sent_from) if is_own(sent_from) else SplitResult("", "", "/", "", "")
+        return parts.path, parts.query
+    is_small = request.content_length is not None and request.content_length <= LONGEST_ADDRESS
+    typed = request.form if is_small and request.mimetype == "application/x-www-form-urlencoded" else MultiDict()
+    return request.path, urlencode(list(typed.items(multi=True)))
+
+
+def is_read(path: str) -> bool:
+    """Whether there is a page at the address of a form."""
+    try:
+        current_app.url_map.bind("").match(path, "GET")
+    except (HTTPException, RoutingException):
+        return False
+    return True
+
+
+def form_before(path: str, query: str) -> str:
+    """The address of the login before a page; without the page's query string where servers would find it too long."""
+    address = url_for("login.form", next=f"{path}?{query}" if query else path)
+    return address if len(address) <= LONGEST_ADDRESS else url_for("login.form", next=path)
 
 
 def begin() -> None:
