@@ -315,7 +315,7 @@ SETTINGS = (
         name="REQUEST_LOG",
         default="0",
         allowed="0 or 1",
-        help="1: one line of JSON per request on stderr.",
+        help="1: one line of JSON per request on stderr; files under /static have none.",
         parse=flag,
     ),
     Setting(
