@@ -34,5 +34,5 @@ RUN install -d -m 0777 logging
 # 1000 is the first user of most hosts, so a directory that they mount can be written to; --user sets another.
 USER 1000:1000
 EXPOSE 5000
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
-CMD ["sh", "-c", "python -m app.config && exec gunicorn wsgi:app"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-c", "import http.client, sys; from app.config import setting; c = http.client.HTTPConnection('127.0.0.1', setting('PORT'), timeout=4); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
+CMD ["python", "-m", "app.config", "gunicorn", "wsgi:app"]

@@ -18,8 +18,7 @@ help:
 
 run:
 	@scripts/environment requirements.txt
-	@$(PY) -m app.config
-	@exec $(PY) -m gunicorn $(ARGS) wsgi:app
+	@exec $(PY) -m app.config $(PY) -m gunicorn $(ARGS) wsgi:app
 
 setup:
 	@scripts/environment requirements-dev.txt

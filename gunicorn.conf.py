@@ -1,5 +1,6 @@
 """How gunicorn serves the application; it reads this file from its working directory. Settings: app/config.py."""
 
+import atexit
 import os
 import shutil
 import sys
@@ -42,7 +43,21 @@ access_log_format = '%(t)s "%(r)s" %(s)s %(B)s bytes %(M)s ms'
 MADE_HERE = "calculator-metrics-"
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     with suppress(OSError):
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=MADE_HERE, dir=worker_tmp_dir)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(
+            prefix=f"{MADE_HERE}{os.getpid()}-", dir=worker_tmp_dir
+        )
+
+
+def remove_counts(made_by=MADE_HERE):
+    directory = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""))
+    if directory.name.startswith(made_by):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@atexit.register
+def remove_counts_of_a_failed_start():
+    """on_exit is not called after one. The name tells a worker, which has been forked, that it made nothing."""
+    remove_counts(f"{MADE_HERE}{os.getpid()}-")
 
 
 def child_exit(server, worker):
@@ -54,6 +69,4 @@ def child_exit(server, worker):
 
 
 def on_exit(server):
-    directory = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""))
-    if directory.name.startswith(MADE_HERE):
-        shutil.rmtree(directory, ignore_errors=True)
+    remove_counts()

@@ -1,7 +1,8 @@
 """The settings: one table of name, default, rule and help, read from an environment that is passed in.
 
-`python -m app.config` checks the environment of the process and says what is wrong with it; the server's start
-runs it first, because gunicorn reads WEB_CONCURRENCY itself and answers a bad value with a traceback.
+`python -m app.config` checks the environment of the process and says what is wrong with it; with a command behind it
+it then becomes that command, as in `python -m app.config gunicorn wsgi:app`. So the server is started, because gunicorn
+reads WEB_CONCURRENCY before it reads anything of ours, and answers an empty or bad one with a traceback.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ LARGEST_WORKERS = 256
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 LARGEST_LOG_MB = 1_000_000
 LARGEST_RATE = 1_000_000
+
+HOST_NAME = re.compile(r"\w([\w-]*\w)?(\.\w([\w-]*\w)?)*\.?", re.ASCII)
 
 
 class InvalidSetting(ValueError):
@@ -56,7 +59,7 @@ class Setting:
         try:
             return self.parse(text)
         except ValueError:
-            shown = "..." if self.parse in (secret, database, password_hash) else text
+            shown = "..." if self.parse in (secret, key, database, password_hash) else text
             raise InvalidSetting(self.name, shown, self.allowed) from None
 
 
@@ -83,14 +86,25 @@ def flag(text: str) -> bool:
 
 def host(text: str) -> str:
     """A name or address to listen on; an IPv6 address stands in brackets for gunicorn."""
-    if any(c.isspace() or c in "/,@" for c in text):
+    if "%" in text:  # gunicorn cannot listen on an address with a zone.
         raise ValueError(text)
-    return f"[{text}]" if ":" in text and not text.startswith("[") else text
+    inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" in inside or inside != text:
+        return f"[{ipaddress.IPv6Address(inside)}]"
+    if re.fullmatch(r"[0-9.]+", text):
+        return str(ipaddress.IPv4Address(text))
+    if not HOST_NAME.fullmatch(text.encode("idna").decode("ascii")):
+        raise ValueError(text)
+    return text
 
 
 def directory(text: str) -> Path:
     """A directory, which need not exist yet; a relative one is taken from the working directory."""
-    path = Path(text).expanduser().absolute()
+    text.encode("utf-8")  # The index knows the log by its name.
+    try:
+        path = Path(text).expanduser().absolute()
+    except RuntimeError:  # ~nobody: there is no such user.
+        raise ValueError(text) from None
     try:
         is_something_else = path.exists() and not path.is_dir()
     except OSError:  # It lies where this user may not look: what is written there will say so.
@@ -117,17 +131,40 @@ def secret(text: str) -> str:
     return text
 
 
+def key(text: str) -> str:
+    """Any text; bytes of the environment that are none cannot sign anything."""
+    text.encode("utf-8")
+    return text
+
+
 def database(text: str) -> str:
     """The address of a PostgreSQL database, for the driver that is installed."""
     scheme, separator, rest = text.partition("://")
     if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not separator or not rest:
         raise ValueError
-    return f"postgresql+psycopg://{rest}"
+    from sqlalchemy import exc, make_url  # Only a server that has a database waits for it.
+
+    address = f"postgresql+psycopg://{rest}"
+    try:
+        url = make_url(address)
+        url.get_dialect()().create_connect_args(url)
+    except exc.ArgumentError:
+        raise ValueError from None
+    if url.port is not None and not 1 <= url.port <= LARGEST_PORT:
+        raise ValueError
+    address.encode("utf-8")
+    return address
 
 
 def password_hash(text: str) -> str:
-    """What `python -m app password` prints."""
-    if not re.fullmatch(r"(scrypt|pbkdf2)(:[A-Za-z0-9]+)*\$[A-Za-z0-9./]+\$[0-9a-f]+", text):
+    """What `python -m app password` prints: a method that works here, salt and a digest as long as the method's."""
+    found = re.fullmatch(r"((?:scrypt|pbkdf2)(?::[A-Za-z0-9]{1,8})*)\$[A-Za-z0-9./]+\$([0-9a-f]+)", text)
+    if not found:
+        raise ValueError
+    from werkzeug.security import generate_password_hash  # Only a server that has a password waits for it.
+
+    method, digest = found.groups()
+    if len(generate_password_hash("", method).rpartition("$")[2]) != len(digest):
         raise ValueError
     return text
 
@@ -239,9 +276,9 @@ SETTINGS = (
     Setting(
         name="SECRET_KEY",
         default=None,
-        allowed="any text",
+        allowed="any text in UTF-8",
         help="Signs the cookie of a login. Servers that share the load need the same.",
-        parse=str,
+        parse=key,
         made="made once, kept in `DATA_DIR/secret_key`",
     ),
     Setting(
@@ -278,7 +315,7 @@ SETTINGS = (
         name="REQUEST_LOG",
         default="0",
         allowed="0 or 1",
-        help="1: one line of JSON per request on stderr.",
+        help="1: one line of JSON per request on stderr; files under /static have none.",
         parse=flag,
     ),
     Setting(
@@ -305,10 +342,22 @@ def settings_or_exit(environ: Mapping[str, str]) -> dict[str, object]:
         raise SystemExit(2) from None
 
 
-if __name__ == "__main__":
-    settings_or_exit(os.environ)
-
-
 def setting(name: str) -> Any:
     """One setting of the environment. The others do not matter to who asks, so they may be wrong."""
     return settings({name: os.environ[name]} if name in os.environ else {})[name]
+
+
+def for_gunicorn(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without an empty WEB_CONCURRENCY, which gunicorn takes for a number."""
+    return {name: text for name, text in environ.items() if name != "WEB_CONCURRENCY" or text.strip()}
+
+
+def main(command: list[str]) -> None:
+    """Check the environment, then become the command if there is one."""
+    settings_or_exit(os.environ)
+    if command:
+        os.execvpe(command[0], command, for_gunicorn(os.environ))  # noqa: S606
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -129,6 +129,7 @@ def test_a_log_that_cannot_be_written_costs_the_log_and_not_the_answer(tmp_path:
         ({"Origin": "http://localhost:81"}, 403),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
     ],
 )
 def test_a_form_that_another_site_sends_is_refused(

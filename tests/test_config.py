@@ -30,11 +30,16 @@ DEFAULTS = {
     "MAX_CONTENT_LENGTH": 262_144,
 }
 
+WITH_SCRYPT = f"scrypt:32768:8:1$salt${'0' * 128}"
+WITH_PBKDF2 = f"pbkdf2:sha256:1000$salt${'0' * 64}"
+
 ACCEPTED = [
     ("HOST", "0.0.0.0", "0.0.0.0"),
     ("HOST", "localhost", "localhost"),
     ("HOST", "::1", "[::1]"),
     ("HOST", "[::]", "[::]"),
+    ("HOST", "web_1.internal.example.", "web_1.internal.example."),
+    ("HOST", "rechner.köln.example", "rechner.köln.example"),
     ("PORT", "1", 1),
     ("PORT", " 8080 ", 8080),
     ("PORT", "65535", 65535),
@@ -47,6 +52,10 @@ ACCEPTED = [
     ("LOG_FSYNC", "on", True),
     ("LOG_MAX_MB", "0", 0),
     ("DATABASE_URL", "postgresql://u:p@db/calculator", "postgresql+psycopg://u:p@db/calculator"),
+    ("DATABASE_URL", "postgres://[::1]:5432/db", "postgresql+psycopg://[::1]:5432/db"),
+    ("DATABASE_URL", "postgresql:///db?host=/run/postgresql", "postgresql+psycopg:///db?host=/run/postgresql"),
+    ("AUTH_PASSWORD_HASH", WITH_SCRYPT, WITH_SCRYPT),
+    ("AUTH_PASSWORD_HASH", WITH_PBKDF2, WITH_PBKDF2),
     ("AUTH_PROXY_HEADER", "X-Remote-User", "X-Remote-User"),
     ("AUTH_PROXY_IPS", "10.0.0.0/8, 127.0.0.1", ("10.0.0.0/8", "127.0.0.1/32")),
     ("RATE_LIMIT", "60", 60),
@@ -56,12 +65,26 @@ ACCEPTED = [
     ("HF_ENDPOINT", "https://hub.example", "https://hub.example"),
     ("HF_TOKEN", "hf_abc", "hf_abc"),
     ("SECRET_KEY", "a b", "a b"),
+    ("SECRET_KEY", "schlüssel", "schlüssel"),
     ("MAX_CONTENT_LENGTH", "1048576", 1_048_576),
 ]
 
 REFUSED = [
     ("HOST", "http://localhost"),
     ("HOST", "a b"),
+    ("HOST", "[::1"),
+    ("HOST", "::1]"),
+    ("HOST", "[127.0.0.1]"),
+    ("HOST", "[]"),
+    ("HOST", "999.1.1.1"),
+    ("HOST", "127.1"),
+    ("HOST", "foo:bar"),
+    ("HOST", "fe80::1%eth0"),
+    ("HOST", "localhost:5000"),
+    ("HOST", "a..b"),
+    ("HOST", "-a"),
+    ("HOST", "*"),
+    ("HOST", "a" * 64),
     ("PORT", "0"),
     ("PORT", "65536"),
     ("PORT", "-1"),
@@ -72,12 +95,16 @@ REFUSED = [
     ("WEB_CONCURRENCY", "0"),
     ("WEB_CONCURRENCY", "two"),
     ("LOG_DIR", __file__),
+    ("LOG_DIR", "~no-such-user/runs"),
+    ("LOG_DIR", "/var/\udcff"),
     ("LOG_FSYNC", "maybe"),
     ("LOG_MAX_MB", "1GB"),
     ("AUTH_PROXY_HEADER", "X Remote"),
     ("AUTH_PROXY_IPS", "proxy.example"),
     ("RATE_LIMIT", "-1"),
     ("DATA_DIR", __file__),
+    ("DATA_DIR", "~no-such-user/data"),
+    ("DATA_DIR", "/var/\udcff"),
     ("HF_ENDPOINT", "huggingface.co"),
     ("HF_ENDPOINT", "ftp://huggingface.co"),
     ("HF_ENDPOINT", "https://user:password@huggingface.co"),
@@ -121,14 +148,32 @@ def test_a_directory_that_may_not_be_looked_into_is_no_reason_not_to_start(monke
     assert SETTINGS[[one.name for one in SETTINGS].index("DATA_DIR")].value(environ) == Path("/elsewhere/data")
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("HF_TOKEN", "hf_sec\nret"), ("DATABASE_URL", "mysql://user:hf_sec@db/x"), ("AUTH_PASSWORD_HASH", "hf_sec")],
-)
+SECRETS_REFUSED = [
+    ("HF_TOKEN", "secret\nret"),
+    ("DATABASE_URL", "mysql://user:secret@db/x"),
+    ("DATABASE_URL", "postgresql://user:secret@db:abc/x"),
+    ("DATABASE_URL", "postgresql://user:secret@db:/x"),
+    ("DATABASE_URL", "postgresql://user:secret@db:65536/x"),
+    ("DATABASE_URL", "postgresql://user:secret@db/x?port=abc"),
+    ("DATABASE_URL", "postgresql://user:secret@[::1/x"),
+    ("DATABASE_URL", "postgresql://user:secret\udcff@db/x"),
+    ("SECRET_KEY", "secret\udcff\udcfe"),
+    ("AUTH_PASSWORD_HASH", "secret"),
+    ("AUTH_PASSWORD_HASH", f"scrypt:32768:8$secret${'0' * 128}"),
+    ("AUTH_PASSWORD_HASH", f"scrypt:3:8:1$secret${'0' * 128}"),
+    ("AUTH_PASSWORD_HASH", "scrypt:32768:8:1$secret$abcd"),
+    ("AUTH_PASSWORD_HASH", f"pbkdf2:nosuch:1000$secret${'0' * 64}"),
+    ("AUTH_PASSWORD_HASH", f"pbkdf2:sha256:0$secret${'0' * 64}"),
+    ("AUTH_PASSWORD_HASH", f"pbkdf2:sha256:many$secret${'0' * 64}"),
+    ("AUTH_PASSWORD_HASH", f"pbkdf2:sha256:{'9' * 30}$secret${'0' * 64}"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), SECRETS_REFUSED)
 def test_a_secret_is_refused_without_being_shown(name: str, text: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
         settings({name: text})
-    assert "hf_sec" not in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_the_check_before_the_start_prints_one_line_and_ends_with_2() -> None:

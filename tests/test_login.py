@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import base64
+import io
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.security import generate_password_hash
@@ -46,6 +52,13 @@ def basic(password: str, user: str = "anybody") -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
+def fill(database: Path) -> None:
+    """Let the file take no change any more, as on a full disk."""
+    with sqlite3.connect(database) as db:
+        for change in ("INSERT", "UPDATE"):
+            db.execute(f"CREATE TRIGGER full_{change} BEFORE {change} ON counts BEGIN SELECT raise(ABORT, 'full'); END")
+
+
 def enter(client: FlaskClient, password: str = PASSWORD, target: str = "/models?q=x") -> object:
     return client.post("/login", data={"password": password, "next": target})
 
@@ -66,6 +79,47 @@ def test_a_browser_is_led_to_the_login_and_from_there_to_where_it_wanted(guarded
     answer = enter(guarded)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/models?q=x")
     assert guarded.get("/models?q=x", headers=PAGE).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "typed"), [
+    ("/", {"model": "Qwen/Qwen3-8B", "gpu": "l40s", "concurrency": "77", "note": "50 % größer & more"}),
+    ("/train", {"model": "Qwen/Qwen3-8B", "gpu": "h100-sxm", "num_gpus": "24"}),
+    ("/plan", {"model": "Qwen/Qwen3-8B", "gpu": "l40s", "request_rate": "7", "input_tokens": ""}),
+])  # fmt: skip
+def test_a_login_that_ran_out_costs_nothing_that_was_typed(
+    guarded: FlaskClient, path: str, typed: dict[str, str]
+) -> None:
+    refused = guarded.post(path, data=typed, headers=PAGE)
+    assert refused.status_code == 303
+    page = BeautifulSoup(guarded.get(refused.headers["Location"]).text, "html.parser")
+    answer = enter(guarded, target=page.find("input", {"name": "next"})["value"])
+    address = urlsplit(answer.headers["Location"])
+    assert (address.netloc, address.path) == ("", path)
+    assert dict(parse_qsl(address.query, keep_blank_values=True)) == typed
+    form = BeautifulSoup(guarded.get(answer.headers["Location"], headers=PAGE).text, "html.parser")
+    (number,) = [name for name in typed if name in ("concurrency", "num_gpus", "request_rate")]
+    assert form.find("input", {"name": number})["value"] == typed[number]
+
+
+@pytest.mark.parametrize(("path", "body", "referrer", "target"), [
+    ("/plan", {"note": "x" * 5000}, "", "/plan"),
+    ("/plan", {"note": "&" * 2000}, "", "/plan"),
+    ("/models/import", {"file": (io.BytesIO(b"{}"), "config.json")}, "", "/models/import"),
+    ("/results/abc/note", {"tags": "x"}, "http://localhost/results/abc?tab=memory", "/results/abc?tab=memory"),
+    ("/results/abc/note", {"tags": "x"}, "", "/"),
+    ("/results/abc/note", {"tags": "x"}, "http://evil.example/results/abc", "/"),
+    ("/results/abc/note", {"tags": "x"}, "http://[", "/"),
+], ids=["long", "long once quoted", "file", "from a page", "from nowhere", "from elsewhere", "no address"])  # fmt: skip
+def test_what_does_not_fit_an_address_leads_back_to_its_page(
+    guarded: FlaskClient, path: str, body: dict[str, Any], referrer: str, target: str
+) -> None:
+    refused = guarded.post(path, data=body, headers=PAGE | ({"Referer": referrer} if referrer else {}))
+    assert dict(parse_qsl(urlsplit(refused.headers["Location"]).query)) == {"next": target}
+
+
+def test_a_page_with_a_long_query_is_led_to_the_login_too(guarded: FlaskClient) -> None:
+    refused = guarded.get(f"/models?q={'%26' * 1000}", headers=PAGE)
+    assert refused.headers["Location"] == "/login?next=/models"
 
 
 def test_every_page_but_those_for_everybody_asks_for_the_password(make: Make) -> None:
@@ -146,6 +200,43 @@ def test_guesses_are_slowed_down_also_for_the_right_password(make: Make) -> None
     assert enter(make(AUTH_PASSWORD_HASH=HASH).test_client()).status_code == 429
     elsewhere = guarded.post("/login", data={"password": PASSWORD}, environ_base={"REMOTE_ADDR": "192.0.2.7"})
     assert elsewhere.status_code == 303
+
+
+def test_beyond_the_limit_the_answers_do_not_tell_which_password_is_right(guarded: FlaskClient) -> None:
+    """Also once somebody has logged in, after which the process knows the right one."""
+    assert guarded.get("/api/v1/gpus", headers=basic(PASSWORD)).status_code == 200
+    guesses = [guarded.get("/api/v1/gpus", headers=basic(f"guess {n}")).status_code for n in range(MOST_GUESSES + 3)]
+    assert guesses == [401] * MOST_GUESSES + [429] * 3
+    assert guarded.get("/api/v1/gpus", headers=basic(PASSWORD)).status_code == 429
+    assert enter(guarded).status_code == 429
+    elsewhere = guarded.get("/api/v1/gpus", headers=basic(PASSWORD), environ_base={"REMOTE_ADDR": "192.0.2.7"})
+    assert elsewhere.status_code == 200
+
+
+def test_whoever_is_logged_in_stays_so_beyond_the_limit(guarded: FlaskClient) -> None:
+    enter(guarded)
+    for n in range(MOST_GUESSES + 1):
+        guarded.post("/login", data={"password": f"guess {n}"})
+    assert guarded.get("/", headers=PAGE).status_code == 200
+
+
+def test_a_script_may_send_the_right_password_as_often_and_as_many_at_once_as_it_wants(make: Make) -> None:
+    application = make(AUTH_PASSWORD_HASH=HASH)
+
+    def status(password: str) -> int:
+        return application.test_client().get("/api/v1/gpus", headers=basic(password)).status_code
+
+    with ThreadPoolExecutor(12) as pool:
+        assert set(pool.map(status, [PASSWORD] * 36)) == {200}
+    assert [status("wrong") for _ in range(MOST_GUESSES - 1)] == [401] * (MOST_GUESSES - 1)
+    assert {status(PASSWORD) for _ in range(20)} == {200}
+
+
+def test_guesses_are_counted_on_a_full_disk_too(make: Make, tmp_path: Path) -> None:
+    client = make(AUTH_PASSWORD_HASH=HASH).test_client()
+    assert enter(client, "guess").status_code == 422
+    fill(tmp_path / "data" / "rate_limit.sqlite")
+    assert [enter(client, "guess").status_code for _ in range(MOST_GUESSES)] == [422] * (MOST_GUESSES - 1) + [429]
 
 
 def test_the_right_password_begins_the_count_anew(guarded: FlaskClient) -> None:
@@ -238,9 +329,19 @@ def test_the_address_of_the_client(app: Flask, remote: str, forwarded: str, expe
         assert client_address(context.request, ("10.0.0.0/8",)) == expected
 
 
+def test_on_a_socket_for_both_kinds_ipv4_clients_are_counted_each(make: Make) -> None:
+    client = make(RATE_LIMIT=1).test_client()
+
+    def status(address: str) -> int:
+        return client.post("/api/v1/gpus", environ_base={"REMOTE_ADDR": address}).status_code
+
+    assert [status("::ffff:192.0.2.7"), status("::ffff:192.0.2.8"), status("192.0.2.7")] == [405, 405, 429]
+
+
 def test_ipv6_is_counted_by_network_and_ipv4_inside_it_is_known() -> None:
     assert household("2001:db8:1:2:3::4") == household("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
     assert household("192.0.2.7") == "192.0.2.7"
+    assert household("::ffff:192.0.2.7") == "192.0.2.7" != household("::ffff:192.0.2.8")
     assert household("") == ""
     assert is_trusted("::ffff:10.0.0.1", ("10.0.0.0/8",))
     assert not is_trusted(None, ("10.0.0.0/8",))

@@ -241,6 +241,18 @@ def test_an_id_of_the_proxy_is_kept_if_it_is_one(client: FlaskClient, given: str
     assert (answer.headers["X-Request-ID"] == given) == kept
 
 
+def test_a_static_file_has_neither_line_nor_number(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """As operations says: it is answered before the application, and a page asks for several."""
+    client = make(REQUEST_LOG=True)
+    before = numbers(client)
+    capsys.readouterr()
+    with client.get("/static/app.css") as answer:
+        assert answer.status_code == 200
+    assert lines(capsys) == []
+    counted = {sample: number for sample, number in numbers(client).items() if sample[0] == "calculator_requests_total"}
+    assert counted == {sample: before.get(sample, 0.0) + (sample[1] == "health.numbers") for sample in counted}
+
+
 def test_without_the_setting_nothing_is_printed(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
     app.test_client().get("/")
     assert capsys.readouterr().err == ""

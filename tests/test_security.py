@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from app.config import PROJECT
 from app.factory import create_app
 from app.history import csv_export
 from app.history.run_log import RunLog
+from app.pages.model_import import MOST_BODY_BYTES
 from app.planning import MOST_COMBINATIONS
 from app.runs import estimate_run, plan_run, train_run
 from app.server.rate_limit import Counter
@@ -28,6 +30,7 @@ ESTIMATE = {"model": "llama-3.1-8b", "gpu": "h100-sxm"}
 TRAIN = {"model": "llama-3.1-8b", "gpu": "h100-sxm", "num_gpus": 8}
 PLAN = {"model": "llama-3.1-8b", "gpu": "h100-sxm", "input_tokens": 500, "output_tokens": 100, "request_rate": 1}
 MARKUP = "<img src=x onerror=alert(1)>"
+FORM = "application/x-www-form-urlencoded"
 TEMPLATES = sorted((PROJECT / "templates").rglob("*.html"))
 
 
@@ -207,6 +210,20 @@ def test_previews_are_counted_by_themselves(tmp_path: Path) -> None:
     assert client.post("/", data={}).status_code == 303
 
 
+def test_pages_that_calculate_when_they_are_read_are_counted_too(tmp_path: Path) -> None:
+    limited = {"LOG_DIR": tmp_path / "logging", "DATA_DIR": tmp_path / "data", "TESTING": True, "RATE_LIMIT": 2}
+    client = create_app(limited).test_client()
+    plan = plan_run(PLAN, source="web")
+    client.application.extensions["run_log"].append(plan)
+    heat, drift = f"/results/{plan.run_id}/heat", f"/visualize?drift=yes&run={plan.run_id}"
+    assert [client.get(path).status_code for path in (heat, drift, heat, drift)] == [200, 200, 429, 429]
+    # To read what has been calculated is not counted, and what looks at one run by itself.
+    reading = (f"/visualize?run={plan.run_id}", f"/results/{plan.run_id}/plans", f"/api/v1/runs/{plan.run_id}")
+    assert [client.get(path).status_code for path in reading for _ in range(3)] == [200] * 9
+    work = f"/api/v1/runs/{plan.run_id}?work=1"
+    assert [client.get(work).status_code for _ in range(21)] == [200] * 20 + [429]
+
+
 def test_counts_begin_anew_each_minute_and_are_kept_apart(tmp_path: Path) -> None:
     now = [120.0]
     one, other = Counter(tmp_path, "one", lambda: now[0]), Counter(tmp_path, "other", lambda: now[0])
@@ -264,3 +281,40 @@ def test_a_body_beyond_the_limit_is_not_read(app: Flask, client: FlaskClient, pa
     answer = client.post(path, data=body, content_type="application/x-www-form-urlencoded")
     assert answer.status_code == 413
     assert f"{app.config['MAX_CONTENT_LENGTH']:,} bytes" in answer.text
+
+
+def sent_in_chunks(client: FlaskClient, path: str, body: bytes, content_type: str = FORM) -> int:
+    """The status. The client of the tests tells the length of every body; with this header it does not count."""
+    answer = client.post(
+        path,
+        input_stream=io.BytesIO(body),
+        content_type=content_type,
+        headers={"Transfer-Encoding": "chunked"},
+        environ_base={"wsgi.input_terminated": True},
+    )
+    return answer.status_code
+
+
+@pytest.mark.parametrize(("path", "about"), [("/", ESTIMATE), ("/train", TRAIN), ("/plan", PLAN)])
+def test_a_form_in_chunks_may_be_as_long_as_any_and_is_never_cut(
+    app: Flask, client: FlaskClient, run_log: RunLog, path: str, about: dict[str, Any]
+) -> None:
+    body = urllib.parse.urlencode(about).encode() + b"&filler="
+    body += b"x" * (app.config["MAX_CONTENT_LENGTH"] - len(body))
+    assert sent_in_chunks(client, path, body + b"x") == 413
+    assert sent_in_chunks(client, path, body + b"x" * 100_000 + b"&concurrency=77") == 413
+    assert run_log.files() == []
+    assert sent_in_chunks(client, path, body) == 303
+
+
+def test_an_import_in_chunks_may_be_as_long_as_any_import(client: FlaskClient) -> None:
+    form = b"name=Large&config=%7B"
+    assert sent_in_chunks(client, "/models/import", form + b"x" * (MOST_BODY_BYTES - len(form))) == 422
+    assert sent_in_chunks(client, "/models/import", form + b"x" * (MOST_BODY_BYTES - len(form) + 1)) == 413
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Werkzeug leaves the refused file open.
+def test_a_file_in_chunks_may_be_as_long_as_any_import(client: FlaskClient) -> None:
+    part = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="config.json"\r\n\r\n'
+    file = part + b"x" * MOST_BODY_BYTES + b"\r\n--edge--\r\n"
+    assert sent_in_chunks(client, "/models/import", file, "multipart/form-data; boundary=edge") == 413

@@ -6,12 +6,15 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,17 +26,21 @@ from tests.serving import free_port, wait_until_healthy
 ESTIMATE = {"model": "llama-3.1-8b", "gpu": "h100-sxm"}
 
 
+PYTHON = sys.executable
+BY_HAND = (PYTHON, "-m", "app.config", PYTHON, "-m", "gunicorn", "wsgi:app")
+
+
 class Server:
     """A running gunicorn, its port and the directory that it logs runs to."""
 
-    def __init__(self, environ: Mapping[str, str], log_dir: Path, output: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], log_dir: Path, output: Path, command: Sequence[str]) -> None:
         self.port = free_port()
         self.log_dir = log_dir
         self.output = output
         inherited = {name: os.environ[name] for name in ("PATH", "COVERAGE_PROCESS_START") if name in os.environ}
         with output.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "wsgi:app"],
+                command,
                 cwd=PROJECT,
                 env=inherited | {"PORT": str(self.port), "LOG_DIR": str(log_dir)} | environ,
                 stdout=file,
@@ -41,7 +48,7 @@ class Server:
             )
 
     def request(
-        self, method: str, path: str, body: str | None = None, **headers: str
+        self, method: str, path: str, body: str | Iterator[bytes] | None = None, **headers: str
     ) -> tuple[http.client.HTTPResponse, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -65,8 +72,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a server with these variables in its environment; each is stopped after the test."""
     servers: list[Server] = []
 
-    def start_server(**environ: str) -> Server:
-        server = Server(environ, tmp_path / "runs", tmp_path / f"output{len(servers)}.txt")
+    def start_server(command: Sequence[str] = BY_HAND, **environ: str) -> Server:
+        server = Server(environ, tmp_path / "runs", tmp_path / f"output{len(servers)}.txt", command)
         servers.append(server)
         wait_until_healthy(server.port, server.process, server.output)
         return server
@@ -101,6 +108,17 @@ def test_it_serves_the_form_takes_a_run_and_logs_it(start: Start) -> None:
     assert [(run["run_id"], run["source"]) for run in logged_runs(server)] == [(result.rsplit("/", 1)[1], "web")]
     assert server.request("GET", result)[0].status == 200
     assert server.stop() == 0
+
+
+def test_a_form_in_chunks_is_taken_whole_or_refused(start: Start) -> None:
+    server = start()
+    form = urllib.parse.urlencode(ESTIMATE).encode()
+    statuses = [
+        server.request("POST", "/", iter([form, b"&filler=" + b"x" * size, b"&concurrency=77"]), **FORM)[0].status
+        for size in (1000, 300_000)
+    ]
+    assert statuses == [303, 413]
+    assert [run["inputs"]["concurrency"] for run in logged_runs(server)] == [77]
 
 
 def test_runs_of_several_processes_at_once_are_all_logged(start: Start) -> None:
@@ -163,6 +181,7 @@ def test_the_numbers_of_all_workers_are_added_up_and_outlive_a_killed_one(start:
     assert appended() == f"{COUNTED} 24.0"
     directory = directory_of_counts(server)
     assert directory.is_dir()
+    assert directory.name.startswith(f"calculator-metrics-{server.process.pid}-")
     assert server.stop() == 0
     assert not directory.exists()
 
@@ -208,16 +227,73 @@ def test_a_log_directory_that_cannot_be_written_costs_the_log_and_not_the_answer
     assert server.request("GET", "/healthz")[0].status == 200
 
 
+def health_check() -> list[str]:
+    return json.loads(re.findall(r"^HEALTHCHECK .*?CMD (.+)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)[0])
+
+
+def test_the_health_check_of_the_image_asks_the_port_that_is_served(start: Start) -> None:
+    port = str(start().port)
+    assert subprocess.run(health_check(), cwd=PROJECT, env={"PATH": PATH, "PORT": port}).returncode == 0
+    # An empty PORT is 5000, for the server as for the check; whether something listens there is not ours to say.
+    shown = [part.replace("c.request(", "print(c.port); sys.exit(); c.request(") for part in health_check()]
+    empty = subprocess.run(shown, cwd=PROJECT, env={"PATH": PATH, "PORT": ""}, capture_output=True, text=True)
+    assert (empty.stdout, empty.stderr) == ("5000\n", "")
+
+
+def refused(command: Sequence[str], **environ: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a start with settings that are not allowed."""
+    return subprocess.run(
+        command, cwd=PROJECT, env={"PATH": PATH} | environ, capture_output=True, text=True, timeout=20
+    )
+
+
+#: Where the programs of this environment are found first, as in the image.
+PATH = f"{Path(PYTHON).parent}:{os.environ['PATH']}"
+
+
+def of_image() -> list[str]:
+    return json.loads(re.findall(r"^CMD (.+)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)[-1])
+
+
+def of_make() -> list[str]:
+    """What `make run` does once the packages are there."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    printed = subprocess.run(["make", "-n", "run", f"PY={PYTHON}"], cwd=PROJECT, capture_output=True, text=True)
+    return ["sh", "-c", printed.stdout.splitlines()[-1]]
+
+
+WAYS = {"by hand": lambda: BY_HAND, "image": of_image, "make": of_make, "serve": lambda: (PYTHON, "-m", "app", "serve")}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_empty_number_of_processes_counts_as_not_set_and_a_bad_one_is_told(start: Start, way: str) -> None:
+    """gunicorn reads WEB_CONCURRENCY itself, before its configuration."""
+    command = WAYS[way]()
+    wait_for_workers(start(command, PATH=PATH, WEB_CONCURRENCY=""), 2)
+    done = refused(command, WEB_CONCURRENCY="abc")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(
+        r".*WEB_CONCURRENCY: 'abc' is not allowed\. Allowed: a whole number from 1 to 256\.\n", done.stderr
+    )
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--check-config"], 0), ([], 1)], ids=["checked", "port taken"])
+def test_a_start_that_comes_to_nothing_leaves_nothing(arguments: list[str], status: int, tmp_path: Path) -> None:
+    """Where workers of the machine count: in a directory that is named after the process."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environ = {"PATH": PATH, "PORT": str(taken.getsockname()[1]), "DATA_DIR": str(tmp_path)}
+        process = subprocess.Popen([*BY_HAND, *arguments], cwd=PROJECT, env=environ, stderr=subprocess.DEVNULL)
+        assert process.wait(timeout=30) == status
+    memory = Path("/dev/shm")
+    directory = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    assert list(directory.glob(f"calculator-metrics-{process.pid}-*")) == []
+
+
 @pytest.mark.parametrize(("name", "value"), [("PORT", "many"), ("LOG_FSYNC", "2"), ("MAX_CONTENT_LENGTH", "1")])
 def test_a_bad_setting_ends_the_start_with_one_line(name: str, value: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "wsgi:app"],
-        cwd=PROJECT,
-        env={"PATH": os.environ["PATH"], name: value},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
+    done = refused([PYTHON, "-m", "gunicorn", "wsgi:app"], **{name: value})
+    assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(rf"{name}: '{value}' is not allowed\. Allowed: .+\.\n", done.stderr)

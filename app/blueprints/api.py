@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RoutingException
 
 from app import catalog, facts, json_text, openapi, show_work
@@ -28,28 +28,28 @@ bp = Blueprint("api", __name__, url_prefix=PREFIX)
 @bp.post("/estimate")
 def estimate() -> Response:
     """Estimate a serving scenario and log the run."""
-    run = estimate_run(json_text.read_object(body()), source="api")
+    run = estimate_run(json_text.read_object(request.get_data(cache=False)), source="api")
     return answer({"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | saved(run))
 
 
 @bp.post("/train")
 def train() -> Response:
     """Estimate a training run and log it."""
-    run = train_run(json_text.read_object(body()), source="api")
+    run = train_run(json_text.read_object(request.get_data(cache=False)), source="api")
     return answer({"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | saved(run))
 
 
 @bp.post("/plan")
 def plan() -> Response:
     """Find what to buy for a load, and log the run."""
-    run = plan_run(json_text.read_object(body()), source="api")
+    run = plan_run(json_text.read_object(request.get_data(cache=False)), source="api")
     return answer({"run_id": run.run_id, "inputs": run.inputs, "results": run.results} | saved(run))
 
 
 @bp.post("/sensitivity")
 def sensitivity() -> Response:
     """What moves the answer to a serving question most. Nothing is logged."""
-    return answer(moved.sensitivity(json_text.read_object(body())).document())
+    return answer(moved.sensitivity(json_text.read_object(request.get_data(cache=False))).document())
 
 
 @bp.get("/runs/<run_id>")
@@ -125,15 +125,6 @@ def takes(method: str) -> bool:
     except (HTTPException, RoutingException):
         return False
     return bool(endpoint != request.endpoint)
-
-
-def body() -> bytes:
-    """The body of the request. One that comes in chunks is cut at the limit without a word, so that is 413 here."""
-    data = request.get_data(cache=False)
-    limit = current_app.config["MAX_CONTENT_LENGTH"]
-    if request.content_length is None and limit is not None and len(data) >= limit:
-        raise RequestEntityTooLarge
-    return data
 
 
 def saved(run: Run) -> dict[str, Any]:

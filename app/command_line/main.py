@@ -25,7 +25,7 @@ from app.command_line.history import history
 from app.command_line.options import declared_options, grouped, option_name
 from app.command_line.password import password
 from app.command_line.progress import watched
-from app.config import InvalidSetting, beside, home, settings
+from app.config import InvalidSetting, beside, for_gunicorn, home, settings
 from app.deploy import containers, launch_serving, launch_training
 from app.desktop import start
 from app.history.run_log import Run, RunLog
@@ -376,7 +376,7 @@ def serve(host: str | None, port: int | None, as_json: bool) -> None:
     sys.stdout.flush()
     config = str(beside() / "gunicorn.conf.py")
     arguments = [sys.executable, "-m", "gunicorn", "--config", config, "app.factory:create_app()"]
-    os.execve(sys.executable, arguments, environment)  # noqa: S606
+    os.execve(sys.executable, arguments, for_gunicorn(environment))  # noqa: S606
 
 
 def own_setting(name: str) -> Any:

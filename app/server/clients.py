@@ -11,14 +11,18 @@ from flask import Request
 IPV6_PREFIX = 64
 
 
+def parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address; an IPv4 one that a socket for both kinds tells as an IPv6 one is itself. ValueError for none."""
+    found = ipaddress.ip_address(address)
+    return getattr(found, "ipv4_mapped", None) or found
+
+
 def is_trusted(address: str | None, networks: Iterable[str]) -> bool:
     """Whether the address lies in one of the networks. A socket of this machine, which has no address, does not."""
     try:
-        found = ipaddress.ip_address(address or "")
+        found = parsed(address or "")
     except ValueError:
         return False
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-        found = found.ipv4_mapped
     return any(found in ipaddress.ip_network(network) for network in networks)
 
 
@@ -33,7 +37,7 @@ def client_address(request: Request, proxies: tuple[str, ...]) -> str:
         if not is_trusted(address, proxies):
             break
         try:
-            address = str(ipaddress.ip_address(hop.strip()))
+            address = str(parsed(hop.strip()))
         except ValueError:
             break
     return address
@@ -42,9 +46,9 @@ def client_address(request: Request, proxies: tuple[str, ...]) -> str:
 def household(address: str) -> str:
     """What is counted as one client: an IPv4 address, or the network of an IPv6 one."""
     try:
-        found = ipaddress.ip_address(address)
+        found = parsed(address)
     except ValueError:
         return address
     if found.version == 6:
         return str(ipaddress.ip_network((found, IPV6_PREFIX), strict=False))
-    return address
+    return str(found)

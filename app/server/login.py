@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from flask import Flask, Response, current_app, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
-from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import TooManyRequests, Unauthorized
+from werkzeug.datastructures import MultiDict, WWWAuthenticate
+from werkzeug.exceptions import HTTPException, TooManyRequests, Unauthorized
+from werkzeug.routing import RoutingException
 from werkzeug.security import check_password_hash
 
 from app.server.clients import client_address, household, is_trusted
 from app.server.rate_limit import Counter
+from app.server.security import SAFE_METHODS, is_own
 
 #: Shown to everybody: the login itself, and what load balancers ask.
 OPEN = {"login.form", "login.login", "health.live", "health.ready", "static"}
@@ -26,6 +30,8 @@ MOST_GUESSES = 5
 LIFETIME_SECONDS = 12 * 60 * 60
 #: Longest password that is looked at.
 MOST_CHARACTERS = 1000
+#: Longest address that a browser is sent to; gunicorn takes lines of 4094 bytes.
+LONGEST_ADDRESS = 4000
 #: The key of the session.
 PROOF = "proof"
 
@@ -38,7 +44,7 @@ class Sessions(SecureCookieSessionInterface):
 
 
 class Password:
-    """The one password. Wrong guesses are counted per client; too many of them are refused unseen."""
+    """The one password. Wrong guesses are counted per client; beyond too many the right one is refused with them."""
 
     def __init__(self, password_hash: str, guesses: Counter) -> None:
         self._hash = password_hash
@@ -46,6 +52,7 @@ class Password:
         # Checking the hash takes a twentieth of a second on purpose; a client of the API sends the password each time.
         self._key = secrets.token_bytes(32)
         self._known = b""
+        self._checking = threading.Lock()
 
     def proof(self, secret_key: str) -> str:
         """What a session holds: another password or another key ends it."""
@@ -55,19 +62,32 @@ class Password:
         """Whether the password is right, in a time that does not depend on how wrong it is. Raises TooManyRequests."""
         typed = typed[: MOST_CHARACTERS + 1]
         digest = hmac.digest(self._key, typed.encode("utf-8", "replace"), "sha256")
-        if self._known and hmac.compare_digest(self._known, digest):
-            return True
-        # Counted before it is checked, so that guesses sent at once do not slip through together.
-        if self._guesses.count(client) > MOST_GUESSES:
-            raise TooManyRequests(
-                f"Too many wrong passwords: {MOST_GUESSES} a minute are allowed.",
-                retry_after=self._guesses.seconds_left(),
-            )
+        # One at a time: of the first that come together with the right password only one is checked, and so counted.
+        with self._checking:
+            if not self._is_known(digest):
+                return self._is_right_guess(typed, digest, client)
+        # What is known to be right is told only while guesses are: else the answers beyond the limit would tell it.
+        self._refuse_beyond(self._guesses.counted(client) + 1)
+        return True
+
+    def _is_known(self, digest: bytes) -> bool:
+        return bool(self._known) and hmac.compare_digest(self._known, digest)
+
+    def _is_right_guess(self, typed: str, digest: bytes, client: str) -> bool:
+        # Counted before it is checked, so that guesses sent at once to several processes do not slip through together.
+        self._refuse_beyond(self._guesses.count(client))
         if len(typed) > MOST_CHARACTERS or not check_password_hash(self._hash, typed):
             return False
         self._guesses.forget(client)
         self._known = digest
         return True
+
+    def _refuse_beyond(self, guesses: int) -> None:
+        if guesses > MOST_GUESSES:
+            raise TooManyRequests(
+                f"Too many wrong passwords: {MOST_GUESSES} a minute are allowed.",
+                retry_after=self._guesses.seconds_left(),
+            )
 
 
 def client() -> str:
@@ -110,12 +130,42 @@ def guard() -> Any:
         raise Unauthorized("Log in at the proxy in front of this server; it names nobody.")
     accepts_pages = request.accept_mimetypes["text/html"] > request.accept_mimetypes["application/json"]
     if accepts_pages and not request.path.startswith("/api/") and request.authorization is None:
-        target = request.full_path.rstrip("?") if request.method == "GET" else "/"
-        return redirect(url_for("login.form", next=target), 303)
+        return redirect(form_before(*wanted()), 303)
     raise Unauthorized(
         "The password is needed: log in, or send it by HTTP basic authentication.",
         www_authenticate=WWWAuthenticate("basic", {"realm": "LLM Scaling Calculator"}),
     )
+
+
+def wanted() -> tuple[str, str]:
+    """The page to go on to after the login, and its query string; of a form that was sent, its page and what was typed.
+
+    What is no small form, as an imported file, cannot be kept in an address.
+    """
+    if request.method in SAFE_METHODS:
+        return request.path, request.query_string.decode("utf-8", "replace")
+    if not is_read(request.path):
+        sent_from = request.referrer or ""
+        parts = urlsplit(sent_from) if is_own(sent_from) else SplitResult("", "", "/", "", "")
+        return parts.path, parts.query
+    is_small = request.content_length is not None and request.content_length <= LONGEST_ADDRESS
+    typed = request.form if is_small and request.mimetype == "application/x-www-form-urlencoded" else MultiDict()
+    return request.path, urlencode(list(typed.items(multi=True)))
+
+
+def is_read(path: str) -> bool:
+    """Whether there is a page at the address of a form."""
+    try:
+        current_app.url_map.bind("").match(path, "GET")
+    except (HTTPException, RoutingException):
+        return False
+    return True
+
+
+def form_before(path: str, query: str) -> str:
+    """The address of the login before a page; without the page's query string where servers would find it too long."""
+    address = url_for("login.form", next=f"{path}?{query}" if query else path)
+    return address if len(address) <= LONGEST_ADDRESS else url_for("login.form", next=path)
 
 
 def begin() -> None:

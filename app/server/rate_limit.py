@@ -25,13 +25,15 @@ ON CONFLICT (client) DO UPDATE SET
     minute = excluded.minute
 RETURNING number
 """
+READ = "SELECT number FROM counts WHERE client = ? AND minute = ?"
 
 
 class Counter:
     """Counts per client and minute, in a small SQLite file. Safe among threads, processes and forks.
 
-    SQLite gives up a lock when its holder dies, so a killed worker blocks nobody. Where the directory cannot be
-    written to, each process counts for itself. `name` tells counters in one directory apart.
+    SQLite gives up a lock when its holder dies, so a killed worker blocks nobody. What the file cannot take, as on a
+    full disk, each process counts for itself: a limit that a full disk lifts is none. `name` tells counters in one
+    directory apart.
     """
 
     def __init__(self, directory: Path, name: str, clock: Callable[[], float] = time.time) -> None:
@@ -41,48 +43,73 @@ class Counter:
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._pid = 0
+        #: Client -> minute and number, of what the file could not take.
+        self._here: dict[str, tuple[int, int]] = {}
 
     def count(self, client: str) -> int:
-        """Which of this client's in this minute it is, from one on; 0, which no limit refuses, if the disk fails."""
-        minute = int(self._clock()) // MINUTE
-        try:
-            with self._lock:
-                db = self._opened()
-                (number,) = db.execute(COUNT, (self._key(client), minute)).fetchone()
-                if number == 1:
-                    _tidy(db, minute)
-                return int(number)
-        except sqlite3.Error:
-            self._close()
-            return 0
+        """Which of this client's in this minute it is, from one on."""
+        key, minute = self._key(client), self._minute()
+        with self._lock:
+            number = self._in_file(COUNT, key, minute)
+            if number is not None:
+                return number + self._in_memory(key, minute)
+            self._here[key] = (minute, self._in_memory(key, minute) + 1)
+            if len(self._here) > MOST_ROWS:
+                self._here = {one: held for one, held in self._here.items() if held[0] == minute}
+            return (self._in_file(READ, key, minute) or 0) + self._in_memory(key, minute)
+
+    def counted(self, client: str) -> int:
+        """How many of this client's there were in this minute."""
+        key, minute = self._key(client), self._minute()
+        with self._lock:
+            return (self._in_file(READ, key, minute) or 0) + self._in_memory(key, minute)
 
     def forget(self, client: str) -> None:
         """Begin anew with a client."""
-        with suppress(sqlite3.Error), self._lock:
-            self._opened().execute("DELETE FROM counts WHERE client = ?", (self._key(client),))
+        key = self._key(client)
+        with self._lock:
+            self._here.pop(key, None)
+            with suppress(sqlite3.Error, OSError):
+                self._opened().execute("DELETE FROM counts WHERE client = ?", (key,))
 
     def seconds_left(self) -> int:
         """Until the next minute begins."""
         return MINUTE - int(self._clock()) % MINUTE
 
+    def _minute(self) -> int:
+        return int(self._clock()) // MINUTE
+
     def _key(self, client: str) -> str:
         """No address is kept."""
         return hashlib.sha256(f"{self._name} {client}".encode()).hexdigest()[:32]
 
+    def _in_memory(self, key: str, minute: int) -> int:
+        then, number = self._here.get(key, (minute, 0))
+        return number if then == minute else 0
+
+    def _in_file(self, statement: str, key: str, minute: int) -> int | None:
+        """The number that a statement gives; None where the file fails, or has none."""
+        try:
+            db = self._opened()
+            row = db.execute(statement, (key, minute)).fetchone()
+            if statement is COUNT and row == (1,):
+                _tidy(db, minute)
+        except (sqlite3.Error, OSError):
+            self._close()
+            return None
+        return int(row[0]) if row else None
+
     def _opened(self) -> sqlite3.Connection:
         if self._db is None or self._pid != os.getpid():
-            try:
-                self._db = _connection(self._directory)
-            except (sqlite3.Error, OSError):
-                self._db = _prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
+            self._db = _connection(self._directory)
             self._pid = os.getpid()
         return self._db
 
     def _close(self) -> None:
-        with suppress(sqlite3.Error), self._lock:
+        with suppress(sqlite3.Error):
             if self._db is not None:
                 self._db.close()
-            self._db = None
+        self._db = None
 
 
 def _connection(directory: Path) -> sqlite3.Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,10 +13,11 @@ from app.server.clients import client_address, household
 from app.server.rate_limit import Counter
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-#: Pages that calculate, as a form that is sent does: they count for RATE_LIMIT.
-CALCULATING = {"sensitivity.of_form", "sensitivity.of_run"}
+#: Pages that calculate, as a form that is sent does: they count for RATE_LIMIT. With the name of a value of the query
+#: string that asks for it, where the page calculates only then.
+CALCULATING = {"sensitivity.of_form": "", "sensitivity.of_run": "", "plan.heat": "", "visualize.visualize": "drift"}
 #: Pages that calculate a little while somebody types or looks around: counted by themselves, so many times RATE_LIMIT.
-LOOKING = {"calculator.preview", "train.preview", "plan.preview", "results.result"}
+LOOKING = {"calculator.preview": "", "train.preview": "", "plan.preview": "", "results.result": "", "api.run": "work"}
 LOOKING_FACTOR = 10
 
 HEADERS = {
@@ -54,22 +56,36 @@ def refuse_other_sites() -> None:
         allowed = site in ("same-origin", "none")
     else:
         origin = request.headers.get("Origin")
-        allowed = origin is None or urlsplit(origin).netloc == request.host
+        allowed = origin is None or is_own(origin)
     if not allowed:
         abort(403, "This request was sent by a page of another site and was not carried out.")
+
+
+def is_own(origin: str) -> bool:
+    """Whether an Origin names this server; what is no address names another."""
+    try:
+        return urlsplit(origin).netloc == request.host
+    except ValueError:
+        return False
 
 
 def refuse_too_many() -> None:
     """429 for a client that sends more than RATE_LIMIT requests a minute that make the server work."""
     limit = current_app.config["RATE_LIMIT"]
-    looks = request.method in SAFE_METHODS and request.endpoint in LOOKING
-    if not limit or (request.method in SAFE_METHODS and not looks and request.endpoint not in CALCULATING):
+    looks = request.method in SAFE_METHODS and is_asked_for(LOOKING)
+    if not limit or (request.method in SAFE_METHODS and not looks and not is_asked_for(CALCULATING)):
         return
     counter: Counter = current_app.extensions["looking_limit" if looks else "rate_limit"]
     limit *= LOOKING_FACTOR if looks else 1
     if counter.count(household(client_address(request, current_app.config["AUTH_PROXY_IPS"]))) > limit:
         seconds = counter.seconds_left()
         raise TooManyRequests(f"{limit} a minute are allowed. Try again in {seconds} s.", retry_after=seconds)
+
+
+def is_asked_for(pages: Mapping[str, str]) -> bool:
+    """Whether the request is for one of the pages and, where the page names one, has the value that asks for it."""
+    name = pages.get(request.endpoint or "")
+    return name is not None and (not name or bool(request.args.get(name)))
 
 
 def add_headers(response: Response) -> Response:

@@ -77,7 +77,7 @@ def test_it_declares_its_user_port_command_and_health_check(config: dict) -> Non
     assert config["User"] == "1000:1000"
     assert list(config["ExposedPorts"]) == ["5000/tcp"]
     assert "HOST=0.0.0.0" in config["Env"]
-    assert "exec gunicorn wsgi:app" in config["Cmd"][-1]
+    assert config["Cmd"][-2:] == ["gunicorn", "wsgi:app"]
     assert "/healthz" in config["Healthcheck"]["Test"][-1]
 
 
