@@ -30,6 +30,7 @@ def results(candidates: Sequence[Candidate], make: Callable[[Choice], TrainingSc
     scenario = best.scenario
     s, found = scenario.setting, speed_of(scenario)
     changes = [] if best.fits else remedies(best, make)
+    run = run_results(best, found)
     return {
         "fits": best.fits,
         "verdict": verdict(best, found, changes),
@@ -52,10 +53,10 @@ def results(candidates: Sequence[Candidate], make: Callable[[Choice], TrainingSc
         "flops_convention": {"name": found.convention.name, "label": found.convention.label},
         "flops_per_token": found.flops.model,
         "step_terms_s": {name: float(value) for name, value in found.time.terms().items()},
-        "run": run_results(best, found),
+        "run": run,
         "layouts": [row(one, best) for one in candidates[:LISTED]],
         "remedies": [remedy(label, one) for label, one in changes],
-        "warnings": warnings(best),
+        "warnings": [*([run["problem"]] if run["problem"] else []), *warnings(best)],
     }
 
 
@@ -184,13 +185,36 @@ def run_results(best: Candidate, found: Speed) -> dict[str, Any]:
         "power_w_per_gpu": watts,
         "chinchilla_tokens": optimal,
         "budget": budget_results(scenario, middle, params),
+        "problem": stalled(scenario, middle),
     }
+
+
+def stalled(scenario: TrainingScenario, run: totals.RunTotals) -> str | None:
+    """Why a run never ends, and what to change; None where it does."""
+    if run.days is not None:
+        return None
+    s, interruptions = scenario.setting, scenario.run.interruptions
+    between = totals.failure_seconds(interruptions.gpu_mtbf_hours, s.num_gpus)
+    return (
+        f"The run makes no progress: a failure every {spoken(between)}, a restart takes "
+        f"{spoken(interruptions.restart_seconds)}, and a checkpoint is saved every "
+        f"{spoken(run.checkpoint_interval_seconds)}. Its time, cost and energy have no value: see gpu_mtbf_hours, "
+        "restart_minutes and checkpoint_interval_minutes."
+    )
+
+
+def spoken(seconds: float) -> str:
+    """0.88 s, 60 minutes, 16,667 hours."""
+    for unit, size in (("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{round(seconds / size, 1):,g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def budget_results(scenario: TrainingScenario, run: totals.RunTotals, params: int) -> dict[str, float] | None:
     """What a budget buys at this run's price per token: tokens, days, and the size of model that uses them best."""
     budget = scenario.run.budget_usd
-    if budget is None or not run.usd:
+    if budget is None or run.days is None or not run.usd:
         return None
     tokens = run.tokens * budget / run.usd
     return {
