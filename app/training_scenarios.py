@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -19,10 +19,12 @@ from app.calculations.training.inputs import TrainingInputs
 from app.calculations.training.memory import MemorySetting
 from app.calculations.training.optimizer import Optimizer
 from app.calculations.training.recipe import Adapter, Recipe
+from app.calculations.training.refusals import advised, unfilled
 from app.calculations.training.run import Interruptions
 from app.calculations.training.scenario import Run, TrainingScenario
-from app.calculations.training.search import CHOICES, Candidate, Choice, choices, search
+from app.calculations.training.search import Candidate, search
 from app.calculations.training.setting import Setting
+from app.calculations.training.space import CHOICES, Choice, Space
 from app.calculations.training.states import StateFormats
 from app.own.by_hand import GPU_INPUTS, MODEL_INPUTS, custom_gpu, custom_model
 from app.scenarios import refuse_unused
@@ -43,11 +45,15 @@ FRAMEWORK_OF_SHARDING = {
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked: parsed values, the model and the GPU, and how a choice becomes a scenario."""
+    """What was asked: parsed values, the model and the GPU, and how a choice becomes a scenario.
+
+    `batch_given`: the global batch is not the usual one, which follows the number of GPUs.
+    """
 
     values: Mapping[str, Any]
     model: Model
     gpu: Gpu
+    batch_given: bool = True
 
     def fixed(self) -> dict[str, Any]:
         """What is not left to the search."""
@@ -56,30 +62,39 @@ class Question:
             found[name] = None if found[name] == AUTO else found[name]
         if found["framework"] is None and found["sharding"] and self.values["method"] == "full":
             found["framework"] = FRAMEWORK_OF_SHARDING.get(found["sharding"])
-        product = 1
-        for name in ("tp", "pp", "cp"):
-            product *= found[name] or 1
-        if found["dp"] is None and found["tp"] and found["pp"]:
-            found["dp"] = max(self.values["num_gpus"] // product, 1)
         return found
 
-    def combinations(self) -> Iterator[dict[str, Any]]:
-        """Layouts that keep what was given."""
-        return choices(
-            self.model,
-            self.values["num_gpus"],
-            self.gpu.domain_gpus if self.gpu.domain_gpus > 1 else 1,
-            self.fixed(),
+    @property
+    def space(self) -> Space:
+        """What the search may choose from."""
+        return Space(
+            model=self.model,
+            num_gpus=self.values["num_gpus"],
+            seq_len=self.values["seq_len"],
+            domain_gpus=max(self.gpu.domain_gpus, 1),
             method=self.values["method"],
+            fixed=self.fixed(),
         )
+
+    def combinations(self) -> list[dict[str, Any]]:
+        """Layouts that keep what was given. Raises InvalidInput where none uses all GPUs."""
+        found = list(self.space.combinations())
+        if not found:
+            raise unfilled(self.make, self.space)
+        return found
 
     def candidates(self) -> list[Candidate]:
         """Those layouts, best first. Raises InvalidInput where none is legal."""
-        return search(self.make, self.combinations())
+        try:
+            return search(self.make, self.combinations())
+        except InvalidInput as error:
+            raise advised(error, self.make, self.space) from error
 
     def make(self, choice: Choice) -> TrainingScenario:
         """The scenario of one choice. Raises InvalidInput."""
         values = {**self.values, **choice}
+        if values["num_gpus"] != self.values["num_gpus"] and not self.batch_given:
+            values["global_batch_size"] = usual_batch({**self.values, "num_gpus": values["num_gpus"]})
         recipe = recipe_of(values["framework"])
         optimizer = optimizer_of(values["optimizer"])
         s = setting(values, self.model, self.gpu, recipe, optimizer)
@@ -129,7 +144,7 @@ def setting(values: Mapping[str, Any], model: Model, gpu: Gpu, recipe: Recipe, o
         micro_batch_size=values["micro_batch_size"],
         global_batch_size=values["global_batch_size"],
         **{name: values[name] for name in ("tp", "pp", "vpp", "cp", "ep", "dp", "sharding", "precision")},
-        hsdp_gpus=values["hsdp_gpus"] or catalog.hardware().node_gpus,
+        hsdp_gpus=values["hsdp_gpus"] or min(catalog.hardware().node_gpus, values["dp"] * values["cp"]),
         activation_recompute=values["activation_recompute"],
         method=values["method"],
         sequence_parallel=values["sequence_parallel"],
@@ -267,6 +282,9 @@ def question(raw: Mapping[str, object], *, model: Model | None = None) -> tuple[
         logged |= {name: values[name] for name in MODEL_INPUTS}
     if is_custom_gpu:
         logged |= {name: values[name] for name in GPU_INPUTS}
+    batch_given = values["global_batch_size"] is not None
     values["global_batch_size"] = values["global_batch_size"] or usual_batch(values)
     logged["global_batch_size"] = values["global_batch_size"]
-    return Question(values, model, gpu), {name: value for name, value in logged.items() if value is not None}
+    return Question(values, model, gpu, batch_given), {
+        name: value for name, value in logged.items() if value is not None
+    }

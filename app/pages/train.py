@@ -11,7 +11,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.training import run as totals
 from app.calculations.training.memory import Memory
 from app.calculations.training.report import TIGHT
-from app.calculations.training.search import CHOICES
+from app.calculations.training.space import CHOICES
 from app.charts import training as charts
 from app.charts.layout import Figure
 from app.command_line.report_training import layout_text

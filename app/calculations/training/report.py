@@ -9,7 +9,8 @@ from typing import Any
 from app.calculations.report import Quantity, quantity
 from app.calculations.training import run as totals
 from app.calculations.training.scenario import TrainingScenario
-from app.calculations.training.search import GIB, Candidate, Choice, reason, remedies
+from app.calculations.training.search import GIB, Candidate, reason, remedies
+from app.calculations.training.space import Choice
 from app.calculations.training.speed import Quantity as Ranged
 from app.calculations.training.speed import Speed, speed
 from app.calculations.training.states import adapter_params

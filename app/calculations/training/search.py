@@ -5,35 +5,21 @@ Each other one has the reason it loses: the term of the step that costs most mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any
 
-from app.calculations.architecture import Model
 from app.calculations.errors import InvalidInput
-from app.calculations.parallelism import divisors, legal_tensor_parallel
 from app.calculations.training.memory import Memory, peak_memory
+from app.calculations.training.refusals import nearness
 from app.calculations.training.scenario import TrainingScenario
+from app.calculations.training.space import CHOICES, Choice
 from app.calculations.training.speed import time_of
 from app.calculations.training.step import StepTime
 
-#: What a search may choose; everything else is given.
-CHOICES = (
-    "framework", "tp", "pp", "vpp", "cp", "ep", "dp", "sharding", "micro_batch_size", "activation_recompute",
-)  # fmt: skip
-Choice = Mapping[str, Any]
 #: Most layouts that are looked at; small tensor and pipeline parallelism first.
 MOST = 3000
-MICRO_BATCHES = (1, 2, 4, 8, 16)
-RECOMPUTE = ("none", "selective", "full")
-#: Frameworks whose selective recomputation repeats attention, of which fused kernels keep nothing: it saves nothing.
-NOTHING_SELECTIVE = ("megatron", "llama-3")
-#: Most chunks of an interleaved schedule that are tried.
-MOST_CHUNKS = 8
-#: Experts per GPU group that are tried, largest first.
-EXPERT_GROUPS = 3
 GIB = 1024.0**3
 #: Slower by less than this is as fast.
 SAME = 5e-4
@@ -77,85 +63,13 @@ class Candidate:
         return {"framework": self.scenario.memory.recipe.name} | found
 
 
-def tensor_choices(model: Model, gpus: int, domain: int) -> list[int]:
-    """Tensor parallelism inside a fast domain, in powers of two."""
-    return [tp for tp in legal_tensor_parallel(model, min(gpus, max(domain, 1), 64)) if tp & (tp - 1) == 0]
-
-
-def expert_choices(model: Model, group: int) -> list[int]:
-    """Expert parallelism: the largest groups that the experts and the GPUs of a stage allow."""
-    if not model.num_experts:
-        return [1]
-    legal = [n for n in divisors(model.num_experts) if group % n == 0 and n <= 64]
-    return sorted({*legal[-EXPERT_GROUPS:], 1})
-
-
-#: Frameworks that cut the layers into stages, and those that cut matrices.
-STAGING = ("megatron", "megatron-2021", "megatron-2022", "llama-3", "megatron-deepspeed", "oneflow")
-CUTTING = (*STAGING, "torchtitan")
-
-
-def shardings(framework: str, trains_weights: bool) -> list[str]:
-    """What the framework shards by."""
-    if framework == "llama-3":
-        return ["fsdp-grad-op"]
-    if framework in STAGING:
-        return ["zero1"]
-    if framework == "deepspeed":
-        return ["zero1", "zero2", "zero3"]
-    return ["none", "fsdp-full"] if not trains_weights else ["fsdp-full"]
-
-
-def frameworks(method: str) -> list[str]:
-    return ["megatron", "torchtitan"] if method == "full" else ["torchtune"]
-
-
-def recomputes(framework: str) -> list[str]:
-    return [one for one in RECOMPUTE if one != "selective" or framework not in NOTHING_SELECTIVE]
-
-
-def choices(model: Model, num_gpus: int, domain: int, fixed: Choice, *, method: str) -> Iterator[dict[str, Any]]:
-    """Combinations of CHOICES that keep `fixed` (name -> value; what is missing or None is free)."""
-
-    def of(name: str, free: Iterable[Any]) -> list[Any]:
-        return [fixed[name]] if fixed.get(name) is not None else list(free)
-
-    for framework in of("framework", frameworks(method)):
-        tensors = tensor_choices(model, num_gpus, domain) if framework in CUTTING else [1]
-        for tp, cp in product(of("tp", tensors), of("cp", [1])):
-            for pp in of("pp", stage_choices(model, num_gpus // (tp * cp)) if framework in STAGING else [1]):
-                dp = fixed.get("dp") or max(num_gpus // (tp * cp * pp), 1)
-                rest = product(
-                    of("ep", expert_choices(model, tp * cp * dp)),
-                    of("vpp", chunk_choices(model.num_layers, pp)),
-                    of("sharding", shardings(framework, method == "full") if dp * cp > 1 else ["none"]),
-                    of("micro_batch_size", MICRO_BATCHES),
-                    of("activation_recompute", recomputes(framework)),
-                )
-                for ep, vpp, sharding, micro, recompute in rest:
-                    values = (framework, tp, pp, vpp, cp, ep, dp, sharding, micro, recompute)
-                    yield dict(zip(CHOICES, values, strict=True))
-
-
-def stage_choices(model: Model, gpus: int) -> list[int]:
-    """Pipeline stages: what divides the GPUs, at most one per layer."""
-    return [n for n in divisors(max(gpus, 1)) if n <= model.num_layers]
-
-
-def chunk_choices(layers: int, pp: int) -> list[int]:
-    """Model chunks per stage: none, and as many as divide the layers of a stage."""
-    if pp == 1 or layers % pp:
-        return [1]
-    return sorted({1, max(n for n in divisors(layers // pp) if n <= MOST_CHUNKS)})
-
-
 def search(make: Callable[[Choice], TrainingScenario], combinations: Iterable[Choice]) -> list[Candidate]:
     """Candidates, best first: those that fit by speed, then the others by how much is missing.
 
-    Where none is legal, the first one's InvalidInput says what to change.
+    Where none is legal, the InvalidInput of the one that is nearest to it says what to change.
     """
     found: list[Candidate] = []
-    refused: InvalidInput | None = None
+    refused: list[tuple[InvalidInput, Choice]] = []
     fitting: set[tuple[Any, ...]] = set()
     for number, choice in enumerate(combinations):
         if number == MOST:
@@ -167,13 +81,13 @@ def search(make: Callable[[Choice], TrainingScenario], combinations: Iterable[Ch
         try:
             one = Candidate(make(choice))
         except InvalidInput as error:
-            refused = refused or error
+            refused.append((error, choice))
             continue
         if one.fits:
             fitting.add(same)
         found.append(one)
     if not found and refused:
-        raise refused
+        raise max(refused, key=lambda one: nearness(*one))[0]
     return sorted(found, key=lambda one: (not one.fits, -one.tokens_per_second if one.fits else one.excess_bytes))
 
 

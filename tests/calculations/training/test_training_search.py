@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.calculations.errors import InvalidInput
-from app.calculations.training.search import chunk_choices, expert_choices, reason, remedies
+from app.calculations.training.search import reason, remedies
+from app.calculations.training.space import DEGREES, chunk_choices, expert_choices
 from app.training_scenarios import question
 
 
@@ -121,3 +122,57 @@ def test_bad_input_names_the_field_and_the_nearest_legal_choice(raw, field, mess
         asked(**raw).candidates()
     assert found.value.field == field
     assert message in found.value.message
+
+
+def suggested(error):
+    """The changes that a refusal names: "try 2 or 4, or 16 GPUs" -> one dict each."""
+    found = []
+    for part in error.message.partition("; try ")[2].rstrip(".").split(", or "):
+        name, _, rest = part.partition(" ")
+        number = part.removesuffix(" GPUs")
+        names = {"num_gpus"} if part.endswith(" GPUs") else {error.field}
+        if name in DEGREES:
+            names, number = {name}, rest
+        found += [{one: number_.replace(",", "")} for one in names for number_ in number.split(" or ")]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("raw", "field", "message"),
+    [
+        ({"dp": 4, "micro_batch_size": 2, "global_batch_size": 12}, "global_batch_size", "no multiple of 8"),
+        ({"global_batch_size": 13, "dp": 8}, "global_batch_size", "try 8 or 16"),
+        ({"cp": 3}, "cp", "try 1 or 2 or 4"),
+        ({"cp": 3, "seq_len": 6144}, "cp", "does not divide 8 GPUs; try 1 or 2 or 4, or 6 or 9 GPUs"),
+        ({"pp": 5}, "pp", "does not divide 8 GPUs; try 2 or 4 or 8, or 5 or 10 GPUs"),
+        ({"tp": 16}, "tp", "does not divide 8 GPUs; try 2 or 4 or 8, or 16 GPUs"),
+        ({"dp": 3}, "dp", "does not divide 8 GPUs"),
+        ({"dp": 4, "method": "lora"}, "dp", "leaves GPUs that nothing else can use; try 8, or 4 GPUs"),
+        ({"tp": 2, "dp": 3}, "num_gpus", "cannot be dealt out as tp 2 x dp 3; try dp 2, or 6 or 12 GPUs"),
+        ({"tp": 2, "pp": 2, "cp": 2, "dp": 4}, "num_gpus", "not tp 2 x pp 2 x cp 2 x dp 4 = 32; try dp 1, or 32 GPUs"),
+        ({"tp": 3, "pp": 3}, "tp", "does not divide the 32 attention heads"),
+        (
+            {"pp": 40, "num_gpus": 40},
+            "pp",
+            "more than the 32 layers of meta-llama/Meta-Llama-3.1-8B; try 8 or 10 or 20",
+        ),
+        (
+            {"sharding": "hsdp", "hsdp_gpus": 3},
+            "hsdp_gpus",
+            "does not divide the 8 data-parallel GPUs; try 1 or 2 or 4",
+        ),
+        ({"vpp": 16, "tp": 1, "pp": 4}, "vpp", "try 8"),
+        ({"seq_len": 100_000_000, "cp": 3}, "cp", "does not divide a sequence"),
+    ],
+    ids=str,
+)
+def test_a_refusal_blames_what_was_given_and_its_suggestions_are_accepted(raw, field, message):
+    with pytest.raises(InvalidInput) as found:
+        asked(**raw).candidates()
+    assert found.value.field == field
+    assert message in found.value.message
+    others = {"pp": "1"} if raw == {"tp": 3, "pp": 3} else {}  # Two faults, told one after the other.
+    changes = suggested(found.value)
+    assert changes
+    for change in changes:
+        assert asked(**raw | others | change).candidates()
