@@ -188,8 +188,14 @@ def run_of(values: Mapping[str, Any], gpu: Gpu) -> Run:
     """The run's size, price and interruptions."""
     if values["epochs"] is not None and values["dataset_tokens"] is None:
         raise InvalidInput("dataset_tokens", "Data set: epochs need its tokens.", "a number of tokens")
-    if values["epochs"] is not None and values["tokens"] is not None:
-        raise InvalidInput("tokens", "Tokens: either tokens or epochs of a data set.", "one of them")
+    if values["tokens"] is not None:
+        for name in ("epochs", "dataset_tokens"):
+            if values[name] is not None:
+                raise InvalidInput(
+                    "tokens",
+                    f"Tokens: either tokens or epochs of a data set, and {name} is {values[name]:,g}; leave out one.",
+                    "tokens, or dataset_tokens with or without epochs",
+                )
     tokens = values["tokens"]
     if values["dataset_tokens"] is not None and tokens is None:
         tokens = values["dataset_tokens"] * (values["epochs"] or 1.0)
@@ -237,7 +243,8 @@ def check_names(raw: Mapping[str, object]) -> None:
 
 
 def check_method(raw: Mapping[str, object], values: Mapping[str, Any]) -> None:
-    """InvalidInput for settings of adapters where all weights are trained, and of recomputation where there is none."""
+    """InvalidInput for settings of adapters where all weights are trained, and of HSDP and recomputation where there is
+    none."""
     if values["method"] == "full":
         for name in ("lora_rank", "lora_targets"):
             if values[name] != TRAINING_INPUTS[name].default:
@@ -246,6 +253,13 @@ def check_method(raw: Mapping[str, object], values: Mapping[str, Any]) -> None:
                     f"{TRAINING_INPUTS[name].label}: {values[name]} counts only for adapters, and the method is full.",
                     "method lora, dora, qlora or adapter, or leave it out",
                 )
+    if values["hsdp_gpus"] is not None and values["sharding"] != "hsdp":
+        raise InvalidInput(
+            "hsdp_gpus",
+            f"{TRAINING_INPUTS['hsdp_gpus'].label}: {values['hsdp_gpus']} counts only with hsdp sharding, and it is "
+            f"{values['sharding']}.",
+            "sharding hsdp, or leave it out",
+        )
     for name in ("recompute_layers", "recompute_group"):
         if values[name] != TRAINING_INPUTS[name].default and values["activation_recompute"] != "full":
             raise InvalidInput(

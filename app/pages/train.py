@@ -244,6 +244,8 @@ def hints(results: Mapping[str, Any], *, trains_weights: bool) -> list[str]:
         found.append("A run that makes no progress has no price: a budget buys nothing.")
     elif run["usd"]["value"] is None:
         found.append("The price of a GPU hour is not known: give one for dollars, and a budget for what it buys.")
+    elif run["usd"]["value"] == 0:
+        found.append("A GPU hour costs nothing here: give its price to see what a budget buys.")
     else:
         found.append("Give a budget under Price to see how many tokens it buys, and the model that uses them best.")
     return found

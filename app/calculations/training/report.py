@@ -226,11 +226,23 @@ def budget_results(scenario: TrainingScenario, run: totals.RunTotals, params: in
     }
 
 
+def unpriced(scenario: TrainingScenario) -> str:
+    """Why a budget says nothing."""
+    price = scenario.run.price_usd_per_gpu_hour
+    known = "is not known" if price is None else "is 0"
+    return (
+        f"The price of a GPU hour of {scenario.setting.gpu.name} {known}, so nothing can be said of the budget; give "
+        "price_usd_per_gpu_hour."
+    )
+
+
 def warnings(best: Candidate) -> list[str]:
     """What an expert would ask about."""
     scenario = best.scenario
     s, m = scenario.setting, scenario.memory
     found = [*s.model.warnings]
+    if scenario.run.budget_usd is not None and not scenario.run.price_usd_per_gpu_hour:
+        found.append(unpriced(scenario))
     if best.fits and best.memory.process > TIGHT * scenario.capacity_bytes:
         found.append("It fits by less than 5 % of the memory, which is less than the prediction may err.")
     if s.sharding not in ("none",) and s.dp * s.cp == 1:
