@@ -93,8 +93,9 @@ class Question:
     def make(self, choice: Choice) -> TrainingScenario:
         """The scenario of one choice. Raises InvalidInput."""
         values = {**self.values, **choice}
-        if values["num_gpus"] != self.values["num_gpus"] and not self.batch_given:
-            values["global_batch_size"] = usual_batch({**self.values, "num_gpus": values["num_gpus"]})
+        if not self.batch_given and {"num_gpus", "method"} & choice.keys() and "global_batch_size" not in choice:
+            asked = {name: values[name] for name in ("num_gpus", "method")}
+            values["global_batch_size"] = usual_batch({**self.values, **asked})
         recipe = recipe_of(values["framework"])
         optimizer = optimizer_of(values["optimizer"])
         s = setting(values, self.model, self.gpu, recipe, optimizer)

@@ -88,7 +88,7 @@ TRAINING_KEYS = {
     "layouts.step_time_s": Key("number", "s", "Time of its step."),
     "layouts.tokens_per_s_per_gpu": Key("number", "tokens/s", "Its speed."),
     "layouts.reason": Key("string", "", "Why it is not the best."),
-    "remedies": Key("array", "", "Single changes that make it fit, the mildest first."),
+    "remedies": Key("array", "", "Single changes that make it fit, the mildest first; the fewest GPUs that do last."),
     "remedies.change": Key("string", "", "What to change."),
     "remedies.peak_memory_gb": Key("number", "GiB", "Peak of the fullest GPU then."),
     "remedies.tokens_per_s_per_gpu": Key("number", "tokens/s", "Speed then."),

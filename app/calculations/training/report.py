@@ -8,9 +8,10 @@ from typing import Any
 
 from app.calculations.report import Quantity, quantity
 from app.calculations.training import run as totals
+from app.calculations.training.remedies import MOST_TIMES, Remedy, remedies
 from app.calculations.training.scenario import TrainingScenario
-from app.calculations.training.search import GIB, Candidate, reason, remedies
-from app.calculations.training.space import Choice
+from app.calculations.training.search import GIB, Candidate, reason
+from app.calculations.training.space import Choice, Space
 from app.calculations.training.speed import Quantity as Ranged
 from app.calculations.training.speed import Speed, speed
 from app.calculations.training.states import adapter_params
@@ -25,12 +26,14 @@ TIGHT = 0.95
 LISTED = 12
 
 
-def results(candidates: Sequence[Candidate], make: Callable[[Choice], TrainingScenario]) -> dict[str, Any]:
-    """All that is known about the best layout, JSON-able, and why the others lose."""
+def results(
+    candidates: Sequence[Candidate], make: Callable[[Choice], TrainingScenario], space: Space
+) -> dict[str, Any]:
+    """All that is known about the best layout of a space, JSON-able, and why the others lose."""
     best = candidates[0]
     scenario = best.scenario
     s, found = scenario.setting, speed_of(scenario)
-    changes = [] if best.fits else remedies(best, make)
+    changes = [] if best.fits else remedies(best, make, space)
     run = run_results(best, found)
     return {
         "fits": best.fits,
@@ -104,7 +107,7 @@ def trained_params(scenario: TrainingScenario) -> float:
     return sum(count * adapter_params(tensor, adapter, 1) for tensor, count in tensors)
 
 
-def verdict(best: Candidate, found: Speed, changes: Sequence[tuple[str, Candidate]]) -> str:
+def verdict(best: Candidate, found: Speed, changes: Sequence[Remedy]) -> str:
     """The answer in one sentence."""
     s = best.scenario.setting
     capacity = best.scenario.capacity_bytes / GIB
@@ -114,11 +117,20 @@ def verdict(best: Candidate, found: Speed, changes: Sequence[tuple[str, Candidat
             f"Fits: {best.memory.process / GIB:.1f} of {capacity:.1f} GiB on each of {s.num_gpus:,} {s.gpu.name}, "
             f"{rate:,.0f} tokens/s per GPU, MFU {found.mfu.value:.0%}."
         )
-    fix = f" {changes[0][0][0].upper()}{changes[0][0][1:]} would fit." if changes else ""
     return (
         f"Does not fit: the fullest of {s.num_gpus:,} {s.gpu.name} needs {best.memory.process / GIB:.1f} GiB, "
-        f"{best.excess_bytes / GIB:.1f} GiB more than it has.{fix}"
+        f"{best.excess_bytes / GIB:.1f} GiB more than it has. {fix(best, changes)}"
     )
+
+
+def fix(best: Candidate, changes: Sequence[Remedy]) -> str:
+    """What would make it fit, in a sentence."""
+    if not changes:
+        return f"No single change would make it fit, and no number of GPUs up to {MOST_TIMES} times as many."
+    label, one = changes[0]
+    if one.scenario.setting.num_gpus > best.scenario.setting.num_gpus:
+        return f"No single change on these GPUs would make it fit; {label} would."
+    return f"{label[0].upper()}{label[1:]} would fit."
 
 
 def row(one: Candidate, best: Candidate) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Each other one has the reason it loses: the term of the step that costs most mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -117,59 +117,3 @@ def reason(one: Candidate, best: Candidate) -> str:
     mine, its = one.time.terms(), {name: float(value) * times for name, value in best.time.terms().items()}
     term = max(mine, key=lambda name: float(mine[name]) - its[name])
     return f"{slower:.1%} slower, most of it {TERMS[term]}: {float(mine[term]):.3g} s instead of {its[term]:.3g} s"
-
-
-def changes(one: Candidate) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Single changes that may make a layout fit, the mildest first: what to say, what to replace."""
-    s, m = one.scenario.setting, one.scenario.memory
-    replicas = s.dp * s.cp
-    if s.activation_recompute == "none":
-        yield "selective recompute", {"activation_recompute": "selective"}
-    if s.activation_recompute != "full":
-        yield "full recompute", {"activation_recompute": "full"}
-    for micro in (n for n in (8, 4, 2, 1) if n < s.micro_batch_size):
-        yield f"micro-batch {micro}", {"micro_batch_size": micro}
-    if m.loss == "full":
-        yield "a loss over chunks of logits", {"loss": "chunked"}
-    if s.sharding == "none" and replicas > 1:
-        yield "ZeRO-1 sharding", {"sharding": "zero1"}
-    if s.sharding in ("none", "zero1", "zero2", "fsdp-grad-op") and replicas > 1:
-        yield "full sharding (FSDP)", {"sharding": "fsdp-full"}
-    if m.optimizer.moment_bytes is None and s.trains_weights:
-        yield "an 8-bit optimizer", {"optimizer": "adamw-8bit"}
-    for name, label in (("tp", "tensor"), ("pp", "pipeline"), ("cp", "context")):
-        degree = getattr(s, name)
-        if s.dp % 2 == 0:
-            yield f"{label} parallel {2 * degree}", {name: 2 * degree, "dp": s.dp // 2}
-    if m.offload == "none":
-        yield "optimizer states in host memory", {"offload": "optimizer"}
-        yield "activations in host memory", {"offload": "activations"}
-    if s.trains_weights:
-        yield "LoRA", {"method": "lora"}
-        yield "QLoRA", {"method": "qlora"}
-    elif s.method == "lora":
-        yield "QLoRA", {"method": "qlora"}
-    for times in (2, 4, 8):
-        yield (
-            f"{times * s.num_gpus} GPUs",
-            {
-                "num_gpus": times * s.num_gpus,
-                "dp": times * s.dp,
-                "global_batch_size": times * s.global_batch_size,
-            },
-        )
-
-
-def remedies(one: Candidate, make: Callable[[Choice], TrainingScenario], most: int = 4) -> list[tuple[str, Candidate]]:
-    """The first single changes with which a layout that does not fit would fit."""
-    found: list[tuple[str, Candidate]] = []
-    for label, change in changes(one):
-        try:
-            tried = Candidate(make(one.layout | change))
-        except InvalidInput:
-            continue
-        if tried.fits:
-            found.append((label, tried))
-        if len(found) == most:
-            break
-    return found

@@ -23,6 +23,10 @@ RECOMPUTE = ("none", "selective", "full")
 #: Frameworks that cut the layers into stages, and those that cut matrices.
 STAGING = ("megatron", "megatron-2021", "megatron-2022", "llama-3", "megatron-deepspeed", "oneflow")
 CUTTING = (*STAGING, "torchtitan")
+#: Frameworks that train adapters, on 4-bit weights too, and those that can keep states or activations in host memory.
+ADAPTING = ("torchtune", "litgpt", "huggingface", "megatron")
+QUANTIZING = ("torchtune", "litgpt", "huggingface")
+OFFLOADING = (*ADAPTING, "torchtitan", "deepspeed", "llm-foundry", "maxtext")
 #: Frameworks whose selective recomputation repeats attention, of which fused kernels keep nothing: it saves nothing.
 NOTHING_SELECTIVE = ("megatron", "llama-3")
 #: Most chunks of an interleaved schedule that are tried.

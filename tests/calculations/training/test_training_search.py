@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app.calculations.errors import InvalidInput
-from app.calculations.training.search import reason, remedies
+from app.calculations.training.remedies import gpu_numbers, remedies
+from app.calculations.training.search import reason
 from app.calculations.training.space import DEGREES, chunk_choices, expert_choices
+from app.runs import train_run
 from app.training_scenarios import question
 
 
@@ -62,10 +64,69 @@ def test_a_smaller_gpu_count_that_does_not_fit_says_what_would():
                       activation_recompute="none", micro_batch_size=1)  # fmt: skip
     best = question_.candidates()[0]
     assert not best.fits
-    found = remedies(best, question_.make)
+    found = remedies(best, question_.make, question_.space)
     assert found
     for _, tried in found:
         assert tried.fits
+
+
+def named_remedies(**raw):
+    one = asked(**raw)
+    best = one.candidates()[0]
+    assert not best.fits
+    return dict(remedies(best, one.make, one.space))
+
+
+def test_more_gpus_make_it_fit_where_the_sharding_follows():
+    """One GPU has nothing to shard over; the frozen 4-bit weights of 70 B parameters are 35 GB, and a card has 24."""
+    raw = {"model": "meta-llama/Llama-3.1-70B", "gpu": "rtx-4090", "method": "qlora", "seq_len": 512}
+    assert list(named_remedies(**raw, num_gpus=1)) == ["3 GPUs with fsdp-full sharding"]
+    assert not asked(**raw, num_gpus=2).candidates()[0].fits
+    best = asked(**raw, num_gpus=3).candidates()[0]
+    assert best.fits
+    assert best.layout["sharding"] == "fsdp-full"
+
+
+def test_remedies_are_what_the_framework_can_do():
+    """torchtune cuts neither matrices nor layers."""
+    found = named_remedies(
+        model="meta-llama/Llama-3.1-70B", gpu="rtx-4090", method="qlora", seq_len=8192, num_gpus=4
+    )  # fmt: skip
+    assert found
+    assert not [label for label in found if "parallel" in label]
+    for one in found.values():
+        assert one.layout["tp"] == one.layout["pp"] == one.layout["cp"] == 1
+
+
+def test_megatron_does_not_shard_weights_but_torchtitan_would():
+    found = named_remedies(gpu="a100-sxm-40gb", num_gpus=8, tp=1, pp=1, sharding="zero1", seq_len=2048)
+    assert "full sharding (FSDP)" not in found
+    assert found["full sharding (FSDP) with torchtitan"].layout["framework"] == "torchtitan"
+
+
+def test_a_global_batch_that_was_given_grows_only_where_no_layout_keeps_it():
+    raw = {"gpu": "rtx-4090", "tp": 1, "pp": 1, "seq_len": 4096, "global_batch_size": 8, "num_gpus": 8,
+           "sharding": "fsdp-full"}  # fmt: skip
+    assert "24 GPUs and a global batch of 24" in named_remedies(**raw)
+    assert not asked(**raw | {"num_gpus": 16, "global_batch_size": 16}).candidates()[0].fits
+    assert asked(**raw | {"num_gpus": 24, "global_batch_size": 24}).candidates()[0].fits
+
+
+@pytest.mark.parametrize("num_gpus", [1, 4, 8, 12, 100])
+def test_gpus_are_tried_one_by_one_in_a_node_and_then_by_nodes(num_gpus):
+    found = list(gpu_numbers(num_gpus, 8))
+    assert found == sorted(set(found))
+    assert found[0] > num_gpus
+    assert {n for n in found if n > 8 and n % 8} == set()
+    assert set(range(num_gpus + 1, 9)) <= set(found)
+    assert found[-1] >= 32 * num_gpus
+
+
+def test_where_nothing_helps_the_verdict_says_so():
+    raw = {"gpu": "t4", "num_gpus": 1, "precision": "fp16", "seq_len": 100_000_000, "method": "qlora"}
+    found = train_run(raw, source="cli").results
+    assert found["remedies"] == []
+    assert "No single change would make it fit, and no number of GPUs up to 64 times as many." in found["verdict"]
 
 
 def test_experts_are_dealt_over_what_divides_them():
