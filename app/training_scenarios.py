@@ -22,7 +22,7 @@ from app.calculations.training.recipe import Adapter, Recipe
 from app.calculations.training.refusals import advised, unfilled
 from app.calculations.training.run import Interruptions
 from app.calculations.training.scenario import Run, TrainingScenario
-from app.calculations.training.search import Candidate, search
+from app.calculations.training.search import Found, search
 from app.calculations.training.setting import Setting
 from app.calculations.training.space import CHOICES, Choice, Space
 from app.calculations.training.states import StateFormats
@@ -78,15 +78,15 @@ class Question:
 
     def combinations(self) -> list[dict[str, Any]]:
         """Layouts that keep what was given. Raises InvalidInput where none uses all GPUs."""
-        found = list(self.space.combinations())
+        found = list(self.space.combinations()) or list(self.space.last_resort())
         if not found:
             raise unfilled(self.make, self.space)
         return found
 
-    def candidates(self) -> list[Candidate]:
+    def candidates(self) -> Found:
         """Those layouts, best first. Raises InvalidInput where none is legal."""
         try:
-            return search(self.make, self.combinations())
+            return search(self.make, self.combinations(), self.space.last_resort())
         except InvalidInput as error:
             raise advised(error, self.make, self.space) from error
 

@@ -80,6 +80,8 @@ TRAINING_KEYS = {
     "run.budget.days": Key("number", "days", "How long they take."),
     "run.budget.optimal_params": Key("number", "parameters", "Model that makes most of the same FLOPs."),
     "run.problem": Key("string?", "", "Why the run makes no progress (goodput below 0.1 %); null where it does."),
+    "layouts_tried": Key("integer?", "layouts", "Layouts that were tried, or could not be better than one that was."),
+    "layouts_possible": Key("integer?", "layouts", "Layouts that keep what was given."),
     "layouts": Key("array", "", "The best layouts, fastest first, then those that do not fit."),
     "layouts.layout": Key("object", "", "As `layout`, without GPUs and batch."),
     "layouts.layout.*": Key("integer|string", "", "One choice."),

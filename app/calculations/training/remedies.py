@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from app.calculations.errors import InvalidInput
 from app.calculations.training.scenario import TrainingScenario
-from app.calculations.training.search import Candidate, search
+from app.calculations.training.search import Candidate, Make, search
 from app.calculations.training.space import (
     ADAPTING,
+    CONTEXT,
     CUTTING,
+    LEAN,
     OFFLOADING,
     QUANTIZING,
     STAGING,
@@ -22,12 +24,9 @@ from app.calculations.training.space import (
     shardings,
 )
 
-Make = Callable[[Choice], TrainingScenario]
 Remedy = tuple[str, Candidate]
 #: More GPUs are tried up to so many times as many.
 MOST_TIMES = 64
-#: What needs least memory of the choices that cost only time, unless they were given.
-LEAN = {"micro_batch_size": 1, "activation_recompute": "full"}
 
 
 def remedies(one: Candidate, make: Make, space: Space, most: int = 4) -> list[Remedy]:
@@ -72,7 +71,7 @@ def changes(one: Candidate, space: Space) -> Iterator[tuple[str, dict[str, Any]]
         elif framework not in STAGING:
             yield "an 8-bit optimizer", {"optimizer": "adamw-8bit"}
     # What was not given has been searched already.
-    for name, label, able in (("tp", "tensor", CUTTING), ("pp", "pipeline", STAGING), ("cp", "context", CUTTING)):
+    for name, label, able in (("tp", "tensor", CUTTING), ("pp", "pipeline", STAGING), ("cp", "context", CONTEXT)):
         if name in space.given and framework in able and s.dp % 2 == 0 and "dp" not in space.given:
             degree = 2 * getattr(s, name)
             yield f"{label} parallel {degree}", {name: degree, "dp": s.dp // 2}
@@ -128,7 +127,8 @@ def fitting(make: Make, space: Space, **change: Any) -> Candidate | None:
     for free in ((), ("activation_recompute",)):
         lean = {name: value for name, value in LEAN.items() if name not in free} | space.given
         try:
-            found = search(changed_, replace(space, fixed=lean).combinations())
+            leaner = replace(space, fixed=lean)
+            found = search(changed_, leaner.combinations(), leaner.last_resort())
         except InvalidInput:
             return None
         if not found or not found[0].fits:

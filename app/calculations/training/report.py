@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from app.calculations.report import Quantity, quantity
 from app.calculations.training import run as totals
 from app.calculations.training.remedies import MOST_TIMES, Remedy, remedies
 from app.calculations.training.scenario import TrainingScenario
-from app.calculations.training.search import GIB, Candidate, reason
-from app.calculations.training.space import Choice, Space
+from app.calculations.training.search import GIB, Candidate, Found, Make, reason
+from app.calculations.training.space import Space
 from app.calculations.training.speed import Quantity as Ranged
 from app.calculations.training.speed import Speed, speed
 from app.calculations.training.states import adapter_params
@@ -26,9 +26,7 @@ TIGHT = 0.95
 LISTED = 12
 
 
-def results(
-    candidates: Sequence[Candidate], make: Callable[[Choice], TrainingScenario], space: Space
-) -> dict[str, Any]:
+def results(candidates: Found, make: Make, space: Space) -> dict[str, Any]:
     """All that is known about the best layout of a space, JSON-able, and why the others lose."""
     best = candidates[0]
     scenario = best.scenario
@@ -58,10 +56,22 @@ def results(
         "flops_per_token": found.flops.model,
         "step_terms_s": {name: float(value) for name, value in found.time.terms().items()},
         "run": run,
+        "layouts_tried": candidates.tried,
+        "layouts_possible": candidates.possible,
         "layouts": [row(one, best) for one in candidates[:LISTED]],
         "remedies": [remedy(label, one) for label, one in changes],
-        "warnings": [*([run["problem"]] if run["problem"] else []), *warnings(best)],
+        "warnings": [*filter(None, (run["problem"], untried(candidates))), *warnings(best)],
     }
+
+
+def untried(found: Found) -> str:
+    """That some layouts were not tried; empty where all were."""
+    if found.tried == found.possible:
+        return ""
+    return (
+        f"{found.tried:,} of {found.possible:,} possible layouts were tried, those that promise most; a faster one may "
+        "be among the others. Fewer are possible with tp, pp, cp or ep given."
+    )
 
 
 def ranged(found: Ranged, factor: float = 1.0) -> Quantity:

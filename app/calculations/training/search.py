@@ -5,22 +5,24 @@ Each other one has the reason it loses: the term of the step that costs most mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Any
 
 from app.calculations.errors import InvalidInput
 from app.calculations.training.memory import Memory, peak_memory
 from app.calculations.training.refusals import nearness
 from app.calculations.training.scenario import TrainingScenario
-from app.calculations.training.space import CHOICES, Choice
+from app.calculations.training.space import CHOICES, LEAN, RECOMPUTE, Choice
 from app.calculations.training.speed import time_of
 from app.calculations.training.step import StepTime
 
-#: Most layouts that are looked at; small tensor and pipeline parallelism first.
-MOST = 3000
+#: Most combinations that are tried; of more, those of the layouts that promise most.
+MOST = 5000
 GIB = 1024.0**3
+Make = Callable[[Choice], TrainingScenario]
 #: Slower by less than this is as fast.
 SAME = 5e-4
 
@@ -63,20 +65,56 @@ class Candidate:
         return {"framework": self.scenario.memory.recipe.name} | found
 
 
-def search(make: Callable[[Choice], TrainingScenario], combinations: Iterable[Choice]) -> list[Candidate]:
+class Found(list[Candidate]):
     """Candidates, best first: those that fit by speed, then the others by how much is missing.
+
+    `tried` of `possible` combinations were looked at.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate], *, tried: int, possible: int) -> None:
+        super().__init__(sorted(candidates, key=rank))
+        self.tried = tried
+        self.possible = possible
+
+
+def rank(one: Candidate) -> tuple[bool, float]:
+    return not one.fits, -one.tokens_per_second if one.fits else one.excess_bytes
+
+
+def search(make: Make, combinations: Iterable[Choice], otherwise: Iterable[Choice] = (), *, most: int = MOST) -> Found:
+    """Candidates among at most so many combinations, or where none fits those among `otherwise` if one of them does.
 
     Where none is legal, the InvalidInput of the one that is nearest to it says what to change.
     """
-    found: list[Candidate] = []
-    refused: list[tuple[InvalidInput, Choice]] = []
-    fitting: set[tuple[Any, ...]] = set()
-    for number, choice in enumerate(combinations):
-        if number == MOST:
+    nearest: InvalidInput | None = None
+    found = Found([], tried=0, possible=0)
+    for choices in map(list, (combinations, otherwise)):
+        refused: list[tuple[InvalidInput, Choice]] = []
+        few = choices if len(choices) <= most else promising(make, choices)[:most]
+        legal = list(weighed(make, few, refused))
+        if not found or any(one.fits for one in legal):
+            tried, possible = found.tried + len(few), found.possible + len(choices)
+            found = Found([*found, *legal], tried=tried, possible=possible)
+        if any(one.fits for one in found):
             break
-        # Recomputing more only costs time where less of it fits.
-        same = tuple(value for name, value in choice.items() if name != "activation_recompute")
-        if same in fitting:
+        if refused and not nearest:
+            nearest = max(refused, key=lambda one: nearness(*one))[0]
+    if not found and nearest:
+        raise nearest
+    return found
+
+
+def weighed(make: Make, choices: Iterable[Choice], refused: list[tuple[InvalidInput, Choice]]) -> Iterator[Candidate]:
+    """A candidate for each legal choice that may be better than those before it; `refused` gets the others' reasons.
+
+    Recomputing more only costs time where less of it fits, and a larger micro-batch does not fit where a smaller one
+    does not.
+    """
+    fitting: set[tuple[Any, ...]] = set()
+    too_large: set[tuple[Any, ...]] = set()
+    for choice in choices:
+        recompute, micro = choice["activation_recompute"], choice["micro_batch_size"]
+        if (*layout_of(choice), micro) in fitting or (*layout_of(choice), recompute) in too_large:
             continue
         try:
             one = Candidate(make(choice))
@@ -84,11 +122,31 @@ def search(make: Callable[[Choice], TrainingScenario], combinations: Iterable[Ch
             refused.append((error, choice))
             continue
         if one.fits:
-            fitting.add(same)
-        found.append(one)
-    if not found and refused:
-        raise max(refused, key=lambda one: nearness(*one))[0]
-    return sorted(found, key=lambda one: (not one.fits, -one.tokens_per_second if one.fits else one.excess_bytes))
+            fitting.add((*layout_of(choice), micro))
+        else:
+            too_large.add((*layout_of(choice), recompute))
+        yield one
+
+
+def layout_of(choice: Choice) -> tuple[Any, ...]:
+    """How the GPUs are used, whatever a GPU does at once."""
+    return tuple(value for name, value in choice.items() if name not in LEAN)
+
+
+def promising(make: Make, choices: Iterable[Choice]) -> list[Choice]:
+    """Choices in the order of what their layout is worth with the smallest micro-batch and most recomputation."""
+    layouts: dict[tuple[Any, ...], list[Choice]] = {}
+    for choice in choices:
+        layouts.setdefault(layout_of(choice), []).append(choice)
+
+    def worth(same: list[Choice]) -> tuple[bool, float]:
+        leanest = min(same, key=lambda one: (one["micro_batch_size"], -RECOMPUTE.index(one["activation_recompute"])))
+        try:
+            return rank(Candidate(make(leanest)))
+        except InvalidInput:
+            return True, inf
+
+    return [choice for same in sorted(layouts.values(), key=worth) for choice in same]
 
 
 #: Term of a step -> what it is called in a reason.

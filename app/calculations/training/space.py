@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import Any
@@ -20,9 +20,17 @@ Choice = Mapping[str, Any]
 DEGREES = ("tp", "pp", "cp", "dp")
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 RECOMPUTE = ("none", "selective", "full")
+#: What needs least memory of the choices that cost only time, unless they were given.
+LEAN = {"micro_batch_size": 1, "activation_recompute": "full"}
 #: Frameworks that cut the layers into stages, and those that cut matrices.
 STAGING = ("megatron", "megatron-2021", "megatron-2022", "llama-3", "megatron-deepspeed", "oneflow")
 CUTTING = (*STAGING, "torchtitan")
+#: Frameworks that cut sequences over GPUs, and the fewest tokens of a sequence that are left to each: from the first on
+#: it may pay, down to the second where nothing else fits.
+CONTEXT = ("megatron", "llama-3", "torchtitan")
+TOKENS_THAT_PAY, FEWEST_TOKENS = 8192, 2048
+#: Most GPUs that a search cuts a sequence over.
+MOST_CONTEXT = 64
 #: Frameworks that train adapters, on 4-bit weights too, and those that can keep states or activations in host memory.
 ADAPTING = ("torchtune", "litgpt", "huggingface", "megatron")
 QUANTIZING = ("torchtune", "litgpt", "huggingface")
@@ -60,6 +68,13 @@ def chunk_choices(layers: int, pp: int) -> list[int]:
     return sorted({1, max(n for n in divisors(layers // pp) if n <= MOST_CHUNKS)})
 
 
+def context_choices(seq_len: int, gpus: int, fewest_tokens: int) -> list[int]:
+    """Context parallelism in powers of two that leave each GPU so many tokens of a sequence."""
+    most = min(seq_len // fewest_tokens, gpus, MOST_CONTEXT)
+    found = (1 << n for n in range(MOST_CONTEXT.bit_length()))
+    return [cp for cp in found if cp == 1 or (cp <= most and seq_len % cp == 0)]
+
+
 def shardings(framework: str, trains_weights: bool) -> list[str]:
     """What the framework shards by."""
     if framework == "llama-3":
@@ -92,6 +107,8 @@ class Space:
     domain_gpus: int = 1
     method: str = "full"
     fixed: Choice = field(default_factory=dict, hash=False)
+    #: Whether sequences are cut only as far as it would not pay if the rest fitted.
+    short_of_memory: bool = False
 
     @property
     def given(self) -> dict[str, Any]:
@@ -106,11 +123,24 @@ class Space:
         """Small tensor and pipeline parallelism first."""
         for framework in self.of("framework", frameworks(self.method)):
             tensors = tensor_choices(self.model, self.num_gpus, self.domain_gpus) if framework in CUTTING else [1]
-            for tp, cp in product(self.of("tp", tensors), self.of("cp", [1])):
+            for tp, cp in product(self.of("tp", tensors), self.of("cp", self.contexts(framework))):
                 for pp in self.stages(framework, self.num_gpus // (tp * cp)):
                     dp = self.fixed.get("dp") or self.num_gpus // (tp * cp * pp)
                     if prod((tp, cp, pp, dp)) == self.num_gpus:
                         yield from self.rest(framework, tp=tp, pp=pp, cp=cp, dp=dp)
+
+    def contexts(self, framework: str) -> list[int]:
+        """Context parallelism that may pay; where memory is short, what is beyond it."""
+        paying, able = [1], [1]
+        if framework in CONTEXT:
+            paying = context_choices(self.seq_len, self.num_gpus, TOKENS_THAT_PAY)
+            able = context_choices(self.seq_len, self.num_gpus, FEWEST_TOKENS)
+        return [cp for cp in able if cp not in paying] if self.short_of_memory else paying
+
+    def last_resort(self) -> Iterator[dict[str, Any]]:
+        """What is left to try where nothing fits: sequences cut further."""
+        if self.fixed.get("cp") is None:
+            yield from replace(self, short_of_memory=True).combinations()
 
     def stages(self, framework: str, gpus: int) -> list[int]:
         """Pipeline stages; chunks that were given need more than one where there may be."""

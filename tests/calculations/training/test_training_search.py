@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from app.calculations.errors import InvalidInput
 from app.calculations.training.remedies import gpu_numbers, remedies
-from app.calculations.training.search import reason
-from app.calculations.training.space import DEGREES, chunk_choices, expert_choices
+from app.calculations.training.report import results
+from app.calculations.training.search import Candidate, Found, reason, search
+from app.calculations.training.space import DEGREES, TOKENS_THAT_PAY, chunk_choices, context_choices, expert_choices
 from app.runs import train_run
 from app.training_scenarios import question
 
@@ -60,7 +63,7 @@ def test_what_is_given_is_kept(given):
 
 
 def test_a_smaller_gpu_count_that_does_not_fit_says_what_would():
-    question_ = asked(gpu="a100-sxm-80gb", num_gpus=8, tp=1, pp=1, sharding="zero1", framework="megatron",
+    question_ = asked(gpu="a100-sxm-80gb", num_gpus=8, tp=1, pp=1, cp=1, sharding="zero1", framework="megatron",
                       activation_recompute="none", micro_batch_size=1)  # fmt: skip
     best = question_.candidates()[0]
     assert not best.fits
@@ -105,7 +108,7 @@ def test_megatron_does_not_shard_weights_but_torchtitan_would():
 
 
 def test_a_global_batch_that_was_given_grows_only_where_no_layout_keeps_it():
-    raw = {"gpu": "rtx-4090", "tp": 1, "pp": 1, "seq_len": 4096, "global_batch_size": 8, "num_gpus": 8,
+    raw = {"gpu": "rtx-4090", "tp": 1, "pp": 1, "cp": 1, "seq_len": 4096, "global_batch_size": 8, "num_gpus": 8,
            "sharding": "fsdp-full"}  # fmt: skip
     assert "24 GPUs and a global batch of 24" in named_remedies(**raw)
     assert not asked(**raw | {"num_gpus": 16, "global_batch_size": 16}).candidates()[0].fits
@@ -240,3 +243,97 @@ def test_a_refusal_blames_what_was_given_and_its_suggestions_are_accepted(raw, f
     assert changes
     for change in changes:
         assert asked(**raw | others | change).candidates()
+
+
+# --- context parallelism ----------------------------------------------------------------------------------------
+
+
+def test_long_sequences_are_cut_where_it_pays():
+    raw = {"model": "meta-llama/Llama-3.1-8B", "num_gpus": 64, "seq_len": 131_072}
+    best = asked(**raw).candidates()[0]
+    given = [asked(**raw, cp=cp).candidates()[0] for cp in (1, 2, 4, 8, 16)]
+    assert best.tokens_per_second == max(one.tokens_per_second for one in given if one.fits)
+    assert best.layout["cp"] == 8
+    assert best.tokens_per_second > 1.2 * given[0].tokens_per_second
+
+
+def test_a_model_that_fits_only_with_cut_sequences_fits():
+    raw = {"model": "meta-llama/Llama-3.1-405B", "num_gpus": 1024, "seq_len": 131_072, "global_batch_size": 128}
+    assert not asked(**raw, cp=1).candidates()[0].fits
+    assert asked(**raw).candidates()[0].fits
+
+
+def test_short_sequences_are_not_cut_where_something_fits():
+    assert {one.layout["cp"] for one in asked(seq_len=8192).candidates()} == {1}
+    assert context_choices(8192, 64, TOKENS_THAT_PAY) == [1]
+    assert context_choices(32_768, 64, TOKENS_THAT_PAY) == [1, 2, 4]
+    assert context_choices(32_768, 2, TOKENS_THAT_PAY) == [1, 2]
+    assert context_choices(3 * 8192, 64, TOKENS_THAT_PAY) == [1, 2]
+    assert context_choices(100_000_000, 1024, TOKENS_THAT_PAY)[-1] == 64
+
+
+def test_memory_asks_for_short_parts_of_sequences():
+    """70 B in BF16 with FP32 states on 32 GPUs of 80 GB, fully sharded: 1.4 GiB are missing with whole sequences."""
+    raw = {"model": "meta-llama/Llama-3.1-70B", "num_gpus": 32, "tp": 1, "framework": "torchtitan"}
+    assert not asked(**raw, cp=1).candidates()[0].fits
+    best = asked(**raw).candidates()[0]
+    assert best.fits
+    assert best.layout["cp"] in (2, 4)
+
+
+def test_a_batch_of_one_sequence_leaves_only_its_parts_to_gpus():
+    best = asked(tp=2, framework="torchtitan", global_batch_size=1).candidates()[0]
+    assert (best.layout["cp"], best.layout["dp"]) == (4, 1)
+
+
+def test_torchtune_does_not_cut_sequences():
+    found = asked(method="lora", seq_len=65_536).candidates()
+    assert {one.layout["cp"] for one in found} == {1}
+
+
+def test_an_empty_degree_is_searched_and_what_was_logged_with_one_is_kept():
+    assert asked(cp="", seq_len=65_536).candidates()[0].layout["cp"] > 1
+    assert {one.layout["cp"] for one in asked(cp=1, seq_len=65_536).candidates()} == {1}
+
+
+# --- large searches ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"num_gpus": 64, "global_batch_size": 128, "model": "meta-llama/Llama-3.1-70B"},
+        {"num_gpus": 16, "seq_len": 32_768, "global_batch_size": 8},
+        {"num_gpus": 32, "model": "mistralai/Mixtral-8x7B-v0.1", "tp": 2},
+    ],
+    ids=["dense", "long", "experts"],
+)
+def test_what_is_skipped_is_no_better(raw):
+    one = asked(**raw)
+    every = []
+    for choice in one.combinations():
+        with suppress(InvalidInput):
+            every.append(Candidate(one.make(choice)))
+    found = one.candidates()
+    assert len(found) < len(every)
+    assert found[0].layout == Found(every, tried=0, possible=0)[0].layout
+
+
+def test_of_too_many_combinations_the_promising_ones_are_tried_and_the_answer_says_so():
+    one = asked(num_gpus=64, model="mistralai/Mixtral-8x7B-v0.1")
+    every = one.candidates()
+    few = search(one.make, one.combinations(), most=300)
+    assert every.tried == every.possible == few.possible > 300
+    assert few.tried == 300
+    assert few[0].layout == every[0].layout
+    found = results(few, one.make, one.space)
+    assert (found["layouts_tried"], found["layouts_possible"]) == (300, every.possible)
+    assert any(f"300 of {every.possible:,} possible layouts were tried" in text for text in found["warnings"])
+    assert not any("possible layouts were tried" in text for text in results(every, one.make, one.space)["warnings"])
+
+
+def test_all_layouts_of_deepseek_v3_on_5040_gpus_are_tried():
+    """Beyond the first 3,000 is the best one, with 21 stages."""
+    found = asked(model="deepseek-ai/DeepSeek-V3", num_gpus=5040).candidates()
+    assert found.tried == found.possible == 3520
+    assert found[0].layout["pp"] == 21
