@@ -12,7 +12,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.inputs import inputs_of
 from app.calculations.parallelism import divides_heads
 from app.calculations.training.inputs import TrainingInputs
-from app.calculations.training.space import DEGREES, Choice, Space
+from app.calculations.training.space import DEGREES, LEAN, Choice, Space
 
 #: Fields in the order in which a scenario judges them: who is refused by a later one is nearer to being legal.
 ORDER = (
@@ -21,7 +21,7 @@ ORDER = (
 )  # fmt: skip
 LABELS = {"tp": "Tensor parallel", "pp": "Pipeline parallel", "cp": "Context parallel", "dp": "Data parallel"}
 #: Values of an input that are tried on each side, those of them that are named, and combinations tried for each value.
-TRIED, NAMED, MOST_TRIED = 24, 3, 600
+TRIED, NAMED, MOST_TRIED = 24, 3, 200
 INPUTS = inputs_of(TrainingInputs)
 Make = Callable[[Choice], Any]
 
@@ -34,8 +34,8 @@ def nearness(error: InvalidInput, choice: Choice) -> tuple[int, int]:
 
 
 def is_legal(make: Make, space: Space) -> bool:
-    """Whether the space has a layout that can be made."""
-    for choice in islice(space.combinations(), MOST_TRIED):
+    """Whether the space has a layout that can be made: if any, then one with the smallest micro-batch."""
+    for choice in islice(replace(space, fixed=LEAN | space.given).combinations(), MOST_TRIED):
         try:
             make({**choice, "num_gpus": space.num_gpus})
         except InvalidInput:
