@@ -36,7 +36,7 @@ def train_run(raw: Mapping[str, object], *, source: str, model: Model | None = N
         kind="train",
         source=source,
         inputs=inputs,
-        results=report.results(asked.candidates(), asked.make),
+        results=report.results(asked.candidates(), asked.make, asked.space),
         now=datetime.now(UTC),
         token=secrets.token_bytes(TOKEN_BYTES),
     )

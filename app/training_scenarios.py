@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import gcd
 from types import MappingProxyType
@@ -21,10 +21,12 @@ from app.calculations.training.inputs import TrainingInputs
 from app.calculations.training.memory import MemorySetting, peak_memory
 from app.calculations.training.optimizer import Optimizer
 from app.calculations.training.recipe import Adapter, Recipe
+from app.calculations.training.refusals import advised, unfilled
 from app.calculations.training.run import Interruptions
 from app.calculations.training.scenario import Run, TrainingScenario
-from app.calculations.training.search import CHOICES, Candidate, Choice, choices, search
+from app.calculations.training.search import Found, search
 from app.calculations.training.setting import Setting
+from app.calculations.training.space import CHOICES, Choice, Space
 from app.calculations.training.states import StateFormats
 from app.own.by_hand import GPU_INPUTS, MODEL_INPUTS, custom_gpu, custom_model
 from app.scenarios import refuse_unused
@@ -45,11 +47,15 @@ FRAMEWORK_OF_SHARDING = {
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked: parsed values, the model and the GPU, and how a choice becomes a scenario."""
+    """What was asked: parsed values, the model and the GPU, and how a choice becomes a scenario.
+
+    `batch_given`: the global batch is not the usual one, which follows the number of GPUs.
+    """
 
     values: Mapping[str, Any]
     model: Model
     gpu: Gpu
+    batch_given: bool = True
 
     def fixed(self) -> dict[str, Any]:
         """What is not left to the search."""
@@ -58,30 +64,40 @@ class Question:
             found[name] = None if found[name] == AUTO else found[name]
         if found["framework"] is None and found["sharding"] and self.values["method"] == "full":
             found["framework"] = FRAMEWORK_OF_SHARDING.get(found["sharding"])
-        product = 1
-        for name in ("tp", "pp", "cp"):
-            product *= found[name] or 1
-        if found["dp"] is None and found["tp"] and found["pp"]:
-            found["dp"] = max(self.values["num_gpus"] // product, 1)
         return found
 
-    def combinations(self) -> Iterator[dict[str, Any]]:
-        """Layouts that keep what was given."""
-        return choices(
-            self.model,
-            self.values["num_gpus"],
-            self.gpu.domain_gpus if self.gpu.domain_gpus > 1 else 1,
-            self.fixed(),
+    @property
+    def space(self) -> Space:
+        """What the search may choose from."""
+        return Space(
+            model=self.model,
+            num_gpus=self.values["num_gpus"],
+            seq_len=self.values["seq_len"],
+            domain_gpus=max(self.gpu.domain_gpus, 1),
             method=self.values["method"],
+            fixed=self.fixed(),
         )
 
-    def candidates(self) -> list[Candidate]:
+    def combinations(self) -> list[dict[str, Any]]:
+        """Layouts that keep what was given. Raises InvalidInput where none uses all GPUs."""
+        found = list(self.space.combinations()) or list(self.space.last_resort())
+        if not found:
+            raise unfilled(self.make, self.space)
+        return found
+
+    def candidates(self) -> Found:
         """Those layouts, best first. Raises InvalidInput where none is legal."""
-        return search(self.make, self.combinations())
+        try:
+            return search(self.make, self.combinations(), self.space.last_resort())
+        except InvalidInput as error:
+            raise advised(error, self.make, self.space) from error
 
     def make(self, choice: Choice) -> TrainingScenario:
         """The scenario of one choice. Raises InvalidInput."""
         values = {**self.values, **choice}
+        if not self.batch_given and {"num_gpus", "method"} & choice.keys() and "global_batch_size" not in choice:
+            asked = {name: values[name] for name in ("num_gpus", "method")}
+            values["global_batch_size"] = usual_batch({**self.values, **asked})
         recipe = recipe_of(values["framework"])
         optimizer = optimizer_of(values["optimizer"])
         s = setting(values, self.model, self.gpu, recipe, optimizer)
@@ -200,8 +216,14 @@ def run_of(values: Mapping[str, Any], gpu: Gpu) -> Run:
     """The run's size, price and interruptions."""
     if values["epochs"] is not None and values["dataset_tokens"] is None:
         raise InvalidInput("dataset_tokens", "Data set: epochs need its tokens.", "a number of tokens")
-    if values["epochs"] is not None and values["tokens"] is not None:
-        raise InvalidInput("tokens", "Tokens: either tokens or epochs of a data set.", "one of them")
+    if values["tokens"] is not None:
+        for name in ("epochs", "dataset_tokens"):
+            if values[name] is not None:
+                raise InvalidInput(
+                    "tokens",
+                    f"Tokens: either tokens or epochs of a data set, and {name} is {values[name]:,g}; leave out one.",
+                    "tokens, or dataset_tokens with or without epochs",
+                )
     tokens = values["tokens"]
     if values["dataset_tokens"] is not None and tokens is None:
         tokens = values["dataset_tokens"] * (values["epochs"] or 1.0)
@@ -249,7 +271,8 @@ def check_names(raw: Mapping[str, object]) -> None:
 
 
 def check_method(raw: Mapping[str, object], values: Mapping[str, Any]) -> None:
-    """InvalidInput for settings of adapters where all weights are trained, and of recomputation where there is none."""
+    """InvalidInput for settings of adapters where all weights are trained, and of HSDP and recomputation where there is
+    none."""
     if values["method"] == "full":
         for name in ("lora_rank", "lora_targets"):
             if values[name] != TRAINING_INPUTS[name].default:
@@ -258,6 +281,13 @@ def check_method(raw: Mapping[str, object], values: Mapping[str, Any]) -> None:
                     f"{TRAINING_INPUTS[name].label}: {values[name]} counts only for adapters, and the method is full.",
                     "method lora, dora, qlora or adapter, or leave it out",
                 )
+    if values["hsdp_gpus"] is not None and values["sharding"] != "hsdp":
+        raise InvalidInput(
+            "hsdp_gpus",
+            f"{TRAINING_INPUTS['hsdp_gpus'].label}: {values['hsdp_gpus']} counts only with hsdp sharding, and it is "
+            f"{values['sharding']}.",
+            "sharding hsdp, or leave it out",
+        )
     for name in ("recompute_layers", "recompute_group"):
         if values[name] != TRAINING_INPUTS[name].default and values["activation_recompute"] != "full":
             raise InvalidInput(
@@ -320,6 +350,9 @@ def question(raw: Mapping[str, object], *, model: Model | None = None) -> tuple[
         logged |= {name: values[name] for name in MODEL_INPUTS}
     if is_custom_gpu:
         logged |= {name: values[name] for name in GPU_INPUTS}
+    batch_given = values["global_batch_size"] is not None
     values["global_batch_size"] = values["global_batch_size"] or usual_batch(values)
     logged["global_batch_size"] = values["global_batch_size"]
-    return Question(values, model, gpu), {name: value for name, value in logged.items() if value is not None}
+    return Question(values, model, gpu, batch_given), {
+        name: value for name, value in logged.items() if value is not None
+    }

@@ -104,7 +104,7 @@ def serving_results(scenario: dict[str, Any]) -> dict[str, Any]:
 
 def training_results(scenario: dict[str, Any]) -> dict[str, Any]:
     asked, _ = question(scenario)
-    return report.results(asked.candidates(), asked.make)
+    return report.results(asked.candidates(), asked.make, asked.space)
 
 
 def plan_results(scenario: dict[str, Any]) -> dict[str, Any]:

@@ -114,6 +114,47 @@ def test_pages_live_with_training_runs_in_the_log(client: FlaskClient) -> None:
     assert client.get(f"/results/{run_id}").status_code < 500
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gpu": "mi300x"}, "The price of a GPU hour of Instinct MI300X 192GB is not known"),
+        ({"price_usd_per_gpu_hour": "0"}, "is 0, so nothing can be said of the budget; give price_usd_per_gpu_hour"),
+    ],
+    ids=["unknown", "nothing"],
+)
+def test_a_budget_without_a_price_says_so_everywhere(
+    client: FlaskClient, tmp_path: Path, changes: dict[str, str], words: str
+) -> None:
+    raw = RAW | {"budget_usd": "1000"} | changes
+    results = client.post("/api/v1/train", json=raw).get_json()["results"]
+    assert results["run"]["budget"] is None
+    assert any(words in one for one in results["warnings"])
+    assert words in " ".join(run_cli(tmp_path, *options(raw)).stdout.split())
+    assert words in client.post("/train", data=raw, follow_redirects=True).text
+
+
+STALLED = RAW | {"num_gpus": "4096", "global_batch_size": "4096", "gpu_mtbf_hours": "1", "restart_minutes": "60"}
+
+
+def test_a_run_that_makes_no_progress_is_answered_and_says_why(client: FlaskClient, tmp_path: Path) -> None:
+    answer = client.post("/api/v1/train", json=STALLED | {"budget_usd": "1000"})
+    assert answer.status_code == 200
+    results = answer.get_json()["results"]
+    run = results["run"]
+    for name in ("days", "gpu_hours", "usd", "mwh", "tco2"):
+        assert run[name] == {"value": None, "low": None, "high": None}, name
+    assert (run["failures"], run["budget"]) == (None, None)
+    assert run["problem"] in results["warnings"]
+    for words in ("no progress: a failure every 0.879 s, a restart takes 60 minutes", "gpu_mtbf_hours", "restart_min"):
+        assert words in run["problem"]
+    assert results["step_time_s"]["value"] > 0
+    text = " ".join(run_cli(tmp_path, *options(STALLED)).stdout.split())
+    assert "Time The run makes no progress" in text
+    page = client.post("/train", data=STALLED, follow_redirects=True)
+    assert page.status_code == 200
+    assert "The run makes no progress" in page.text
+
+
 # --- launch -----------------------------------------------------------------------------------------------------
 
 

@@ -99,6 +99,10 @@ def whole_run(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         else ""
     )
     yield "Tokens", formatting.count(run["tokens"]) + assumed
+    if run.get("problem"):
+        yield "Time", run["problem"]
+        yield "Goodput", formatting.percent(run["goodput"])
+        return
     yield "Time", quantity(run["days"], formatting.number, " days")
     yield "GPU hours", quantity(run["gpu_hours"], formatting.count, "")
     yield "Cost", quantity(run["usd"], formatting.usd, "")

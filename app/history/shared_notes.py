@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import OID
 
-from app.history.database import IndexUnavailable, is_broken, reason
+from app.history.database import IndexUnavailable, is_damaged, reason
 from app.history.index import Index
 from app.history.intake import Intake
 from app.history.note import Note, read
@@ -90,7 +90,7 @@ class SharedNotes:
             return self._caught_up(own, unsent)
         except (IndexUnavailable, sa.exc.SQLAlchemyError) as error:
             self._again = time.monotonic() + AWAY_SECONDS
-            if isinstance(error, sa.exc.DatabaseError) and is_broken(error):
+            if isinstance(error, sa.exc.DatabaseError) and is_damaged(error):
                 self._drop()
             raise NotShared(f"those of other servers cannot be had ({reason(error)})") from error
 

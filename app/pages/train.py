@@ -11,7 +11,7 @@ from app.calculations.errors import InvalidInput
 from app.calculations.training import run as totals
 from app.calculations.training.memory import Memory
 from app.calculations.training.report import TIGHT
-from app.calculations.training.search import CHOICES
+from app.calculations.training.space import CHOICES
 from app.charts import training as charts
 from app.charts.layout import Figure
 from app.command_line.report_training import layout_text
@@ -163,13 +163,13 @@ def notes(results: Mapping[str, Any]) -> dict[str, str]:
     run = results["run"]
     step = f"{formatting.count(results['tokens_per_s']['value'] * results['step_time_s']['value'])} tokens"
     interval = formatting.duration(run["checkpoint_interval_s"])
-    failures = formatting.number(run["failures"])
+    failures = f"{formatting.number(run['failures'])} failures expected, a checkpoint every {interval}."
     return {
         "Speed": f"A step of {formatting.integer(results['layout']['global_batch_size'])} sequences, {step}.",
         "Utilization": f"FLOPs counted as {results['flops_convention']['label']}.",
         "Memory": "Of the fullest GPU, at its peak.",
         "Run": f"{formatting.count(run['tokens'])} tokens in {formatting.integer(run['steps'])} steps; "
-        f"{failures} failures expected, a checkpoint every {interval}.",
+        f"{run.get('problem') or failures}",
     }
 
 
@@ -232,8 +232,12 @@ def hints(results: Mapping[str, Any], *, trains_weights: bool) -> list[str]:
         if trains_weights:
             text += f"; the same FLOPs make most of {formatting.count(budget['optimal_params'])} parameters"
         found.append(f"{text}.")
+    elif run.get("problem"):
+        found.append("A run that makes no progress has no price: a budget buys nothing.")
     elif run["usd"]["value"] is None:
         found.append("The price of a GPU hour is not known: give one for dollars, and a budget for what it buys.")
+    elif run["usd"]["value"] == 0:
+        found.append("A GPU hour costs nothing here: give its price to see what a budget buys.")
     else:
         found.append("Give a budget under Price to see how many tokens it buys, and the model that uses them best.")
     return found

@@ -91,8 +91,9 @@ class TrainingInputs:
         group="layout", kind="integer", label="Virtual stages", minimum=1, maximum=1024, unit="chunks per stage",
         placeholder="automatic", help="Model chunks per stage (interleaved 1F1B). 1: plain 1F1B.")
     cp: Any = declared(
-        group="layout", kind="integer", label="Context parallel", default=1, minimum=1, maximum=1024, unit="GPUs",
-        help="Every sequence is cut over this many GPUs.")
+        group="layout", kind="integer", label="Context parallel", minimum=1, maximum=1024, unit="GPUs",
+        placeholder="automatic",
+        help="Every sequence is cut over this many GPUs. Empty: while 8,192 tokens stay on each, further if need be.")
     ep: Any = declared(
         group="layout", kind="integer", label="Expert parallel", minimum=1, maximum=4096, unit="GPUs",
         placeholder="automatic", help="The experts of a mixture are dealt out over this many GPUs.")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from app.calculations.report import Quantity, quantity
 from app.calculations.training import run as totals
 from app.calculations.training.adapters import adapter_params
+from app.calculations.training.remedies import MOST_TIMES, Remedy, remedies
 from app.calculations.training.scenario import TrainingScenario
-from app.calculations.training.search import GIB, Candidate, Choice, reason, remedies
+from app.calculations.training.search import GIB, Candidate, Found, Make, reason
+from app.calculations.training.space import Space
 from app.calculations.training.speed import Quantity as Ranged
 from app.calculations.training.speed import Speed, speed
 from app.calculations.uncertainty import EXTRAPOLATED, INTERPOLATED, Spread, spread
@@ -24,12 +26,13 @@ TIGHT = 0.95
 LISTED = 12
 
 
-def results(candidates: Sequence[Candidate], make: Callable[[Choice], TrainingScenario]) -> dict[str, Any]:
-    """All that is known about the best layout, JSON-able, and why the others lose."""
+def results(candidates: Found, make: Make, space: Space) -> dict[str, Any]:
+    """All that is known about the best layout of a space, JSON-able, and why the others lose."""
     best = candidates[0]
     scenario = best.scenario
     s, found = scenario.setting, speed_of(scenario)
-    changes = [] if best.fits else remedies(best, make)
+    changes = [] if best.fits else remedies(best, make, space)
+    run = run_results(best, found)
     return {
         "fits": best.fits,
         "verdict": verdict(best, found, changes),
@@ -52,11 +55,23 @@ def results(candidates: Sequence[Candidate], make: Callable[[Choice], TrainingSc
         "flops_convention": {"name": found.convention.name, "label": found.convention.label},
         "flops_per_token": found.flops.model,
         "step_terms_s": {name: float(value) for name, value in found.time.terms().items()},
-        "run": run_results(best, found),
+        "run": run,
+        "layouts_tried": candidates.tried,
+        "layouts_possible": candidates.possible,
         "layouts": [row(one, best) for one in candidates[:LISTED]],
         "remedies": [remedy(label, one) for label, one in changes],
-        "warnings": warnings(best),
+        "warnings": [*filter(None, (run["problem"], untried(candidates))), *warnings(best)],
     }
+
+
+def untried(found: Found) -> str:
+    """That some layouts were not tried; empty where all were."""
+    if found.tried == found.possible:
+        return ""
+    return (
+        f"{found.tried:,} of {found.possible:,} possible layouts were tried, those that promise most; a faster one may "
+        "be among the others. Fewer are possible with tp, pp, cp or ep given."
+    )
 
 
 def ranged(found: Ranged, factor: float = 1.0) -> Quantity:
@@ -102,7 +117,7 @@ def trained_params(scenario: TrainingScenario) -> float:
     return sum(count * adapter_params(tensor, adapter, 1) for tensor, count in tensors)
 
 
-def verdict(best: Candidate, found: Speed, changes: Sequence[tuple[str, Candidate]]) -> str:
+def verdict(best: Candidate, found: Speed, changes: Sequence[Remedy]) -> str:
     """The answer in one sentence."""
     s = best.scenario.setting
     capacity = best.scenario.capacity_bytes / GIB
@@ -112,11 +127,20 @@ def verdict(best: Candidate, found: Speed, changes: Sequence[tuple[str, Candidat
             f"Fits: {best.memory.process / GIB:.1f} of {capacity:.1f} GiB on each of {s.num_gpus:,} {s.gpu.name}, "
             f"{rate:,.0f} tokens/s per GPU, MFU {found.mfu.value:.0%}."
         )
-    fix = f" {changes[0][0][0].upper()}{changes[0][0][1:]} would fit." if changes else ""
     return (
         f"Does not fit: the fullest of {s.num_gpus:,} {s.gpu.name} needs {best.memory.process / GIB:.1f} GiB, "
-        f"{best.excess_bytes / GIB:.1f} GiB more than it has.{fix}"
+        f"{best.excess_bytes / GIB:.1f} GiB more than it has. {fix(best, changes)}"
     )
+
+
+def fix(best: Candidate, changes: Sequence[Remedy]) -> str:
+    """What would make it fit, in a sentence."""
+    if not changes:
+        return f"No single change would make it fit, and no number of GPUs up to {MOST_TIMES} times as many."
+    label, one = changes[0]
+    if one.scenario.setting.num_gpus > best.scenario.setting.num_gpus:
+        return f"No single change on these GPUs would make it fit; {label} would."
+    return f"{label[0].upper()}{label[1:]} would fit."
 
 
 def row(one: Candidate, best: Candidate) -> dict[str, Any]:
@@ -184,13 +208,36 @@ def run_results(best: Candidate, found: Speed) -> dict[str, Any]:
         "power_w_per_gpu": watts,
         "chinchilla_tokens": optimal,
         "budget": budget_results(scenario, middle, params),
+        "problem": stalled(scenario, middle),
     }
+
+
+def stalled(scenario: TrainingScenario, run: totals.RunTotals) -> str | None:
+    """Why a run never ends, and what to change; None where it does."""
+    if run.days is not None:
+        return None
+    s, interruptions = scenario.setting, scenario.run.interruptions
+    between = totals.failure_seconds(interruptions.gpu_mtbf_hours, s.num_gpus)
+    return (
+        f"The run makes no progress: a failure every {spoken(between)}, a restart takes "
+        f"{spoken(interruptions.restart_seconds)}, and a checkpoint is saved every "
+        f"{spoken(run.checkpoint_interval_seconds)}. Its time, cost and energy have no value: see gpu_mtbf_hours, "
+        "restart_minutes and checkpoint_interval_minutes."
+    )
+
+
+def spoken(seconds: float) -> str:
+    """0.88 s, 60 minutes, 16,667 hours."""
+    for unit, size in (("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{round(seconds / size, 1):,g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def budget_results(scenario: TrainingScenario, run: totals.RunTotals, params: int) -> dict[str, float] | None:
     """What a budget buys at this run's price per token: tokens, days, and the size of model that uses them best."""
     budget = scenario.run.budget_usd
-    if budget is None or not run.usd:
+    if budget is None or run.days is None or not run.usd:
         return None
     tokens = run.tokens * budget / run.usd
     return {
@@ -201,11 +248,23 @@ def budget_results(scenario: TrainingScenario, run: totals.RunTotals, params: in
     }
 
 
+def unpriced(scenario: TrainingScenario) -> str:
+    """Why a budget says nothing."""
+    price = scenario.run.price_usd_per_gpu_hour
+    known = "is not known" if price is None else "is 0"
+    return (
+        f"The price of a GPU hour of {scenario.setting.gpu.name} {known}, so nothing can be said of the budget; give "
+        "price_usd_per_gpu_hour."
+    )
+
+
 def warnings(best: Candidate) -> list[str]:
     """What an expert would ask about."""
     scenario = best.scenario
     s, m = scenario.setting, scenario.memory
     found = [*s.model.warnings]
+    if scenario.run.budget_usd is not None and not scenario.run.price_usd_per_gpu_hour:
+        found.append(unpriced(scenario))
     if best.fits and best.memory.process > TIGHT * scenario.capacity_bytes:
         found.append("It fits by less than 5 % of the memory, which is less than the prediction may err.")
     if s.sharding not in ("none",) and s.dp * s.cp == 1:

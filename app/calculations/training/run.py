@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, sqrt
+from math import exp, expm1, log, prod, sqrt
 
 from app.calculations.accelerator import Gpu
 from app.calculations.energy import Activity, PowerModel, power_watts
@@ -13,6 +13,7 @@ SECONDS_PER_HOUR = 3600.0
 SECONDS_PER_DAY = 86_400.0
 JOULES_PER_MWH = 3.6e9
 GRAMS_PER_TONNE = 1e6
+KWH_PER_MWH = 1000.0
 #: Training tokens per parameter that make most of a budget of FLOPs (Hoffmann et al., arXiv:2203.15556, table 3).
 TOKENS_PER_PARAM = 20.0
 #: FLOPs of a parameter and token.
@@ -20,6 +21,10 @@ FLOPS_PER_PARAM = 6.0
 #: Mean time between failures of one GPU with its share of the node: 419 unexpected interruptions in 54 days on 16,384
 #: GPUs (Llama 3, arXiv:2407.21783, section 3.3.4).
 GPU_MTBF_HOURS = 16_384 * 54 * 24 / 419
+#: Goodput below which a run makes no progress that anyone would wait for: it takes a thousand times as long.
+LEAST_GOODPUT = 1e-3
+#: Exponents from which exp(x) - 1 is exp(x) to all digits of a float, long before either is too large for one.
+LARGE_EXPONENT = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +40,17 @@ class Interruptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTotals:
-    """`goodput` is the share of the time that makes progress; everything else counts all of the time."""
+    """`goodput` is the share of the time that makes progress; everything else counts all of the time.
+
+    Below LEAST_GOODPUT the run never ends: days, failures and what follows from them are None.
+    """
 
     tokens: float
     steps: float
-    days: float
-    gpu_hours: float
+    days: float | None
+    gpu_hours: float | None
     goodput: float
-    failures: float
+    failures: float | None
     checkpoint_interval_seconds: float
     usd: float | None
     megawatt_hours: float | None
@@ -81,10 +89,12 @@ def best_interval(checkpoint_seconds: float, mtbf_seconds: float) -> float:
 def goodput(interval: float, checkpoint: float, restart: float, mtbf_seconds: float) -> float:
     """Share of the time that makes progress, failures being exponential (Daly, FGCS 22(3), 2006, equation 20).
 
-    interval / (M exp(R / M) (exp((interval + C) / M) - 1)).
+    interval / (M exp(R / M) (exp((interval + C) / M) - 1)), by logarithms: with failures every few seconds the
+    exponentials are larger than a float, and goodput is 0.
     """
-    whole = mtbf_seconds * exp(restart / mtbf_seconds) * (exp((interval + checkpoint) / mtbf_seconds) - 1)
-    return interval / whole
+    segment = (interval + checkpoint) / mtbf_seconds
+    lost = segment if segment > LARGE_EXPONENT else log(expm1(segment))
+    return exp(log(interval / mtbf_seconds) - restart / mtbf_seconds - lost)
 
 
 def run_totals(
@@ -99,28 +109,33 @@ def run_totals(
     pue: float = 1.0,
     grams_per_kilowatt_hour: float | None = None,
 ) -> RunTotals:
-    """Totals of a run over `tokens` tokens; unknown prices and powers leave what follows from them unknown."""
+    """Totals of a run over `tokens` tokens; unknown prices and powers leave what follows from them unknown, and a run
+    that makes no progress all but its steps."""
     mtbf = failure_seconds(interruptions.gpu_mtbf_hours, num_gpus)
     interval = interruptions.interval_seconds or best_interval(interruptions.checkpoint_seconds, mtbf)
     share = goodput(interval, interruptions.checkpoint_seconds, interruptions.restart_seconds, mtbf)
     steps = tokens / tokens_per_step
-    seconds = steps * step_seconds / share
-    gpu_hours = seconds * num_gpus / SECONDS_PER_HOUR
-    joules = None if watts_per_gpu is None else watts_per_gpu * num_gpus * seconds * pue
-    energy = None if joules is None else joules / JOULES_PER_MWH
-    known = energy is not None and grams_per_kilowatt_hour is not None
+    seconds = steps * step_seconds / share if share >= LEAST_GOODPUT else None
+    gpu_hours = product(seconds, num_gpus / SECONDS_PER_HOUR)
+    energy = product(gpu_hours, watts_per_gpu, pue * SECONDS_PER_HOUR / JOULES_PER_MWH)
     return RunTotals(
         tokens=tokens,
         steps=steps,
-        days=seconds / SECONDS_PER_DAY,
+        days=product(seconds, 1 / SECONDS_PER_DAY),
         gpu_hours=gpu_hours,
         goodput=share,
-        failures=seconds / mtbf,
+        failures=product(seconds, 1 / mtbf),
         checkpoint_interval_seconds=interval,
-        usd=None if price_usd_per_gpu_hour is None else gpu_hours * price_usd_per_gpu_hour,
+        usd=product(gpu_hours, price_usd_per_gpu_hour),
         megawatt_hours=energy,
-        tonnes_co2=(energy or 0.0) * 1000 * (grams_per_kilowatt_hour or 0.0) / GRAMS_PER_TONNE if known else None,
+        tonnes_co2=product(energy, grams_per_kilowatt_hour, KWH_PER_MWH / GRAMS_PER_TONNE),
     )
+
+
+def product(*factors: float | None) -> float | None:
+    """The product; None where a factor is not known."""
+    known = [factor for factor in factors if factor is not None]
+    return prod(known) if len(known) == len(factors) else None
 
 
 def optimal_tokens(params: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import gcd
 
 from app.calculations.accelerator import Hardware
 from app.calculations.energy import Grid
@@ -67,11 +68,9 @@ def check_layout(s: Setting) -> None:
     check(s.model, Layout(tp=s.tp, pp=s.pp))
     product = s.tp * s.pp * s.cp * s.dp
     if product != s.num_gpus:
-        cut = s.tp * s.pp * s.cp
-        fits = f"dp {s.num_gpus // cut}" if s.num_gpus % cut == 0 else f"{max(s.num_gpus // cut, 1) * cut} GPUs"
         raise InvalidInput(
             "num_gpus",
-            f"{s.num_gpus} GPUs are not {shown_layout(s)} = {product}; use {product} GPUs, or try {fits}.",
+            f"{s.num_gpus} GPUs are not {shown_layout(s)} = {product}; try {product} GPUs.",
             str(product),
         )
     check_experts(s)
@@ -118,11 +117,11 @@ def check_batch(s: Setting) -> None:
             f"a multiple of {whole}",
         )
     if s.seq_len % s.cp:
-        legal = [n for n in divisors(s.seq_len) if n <= 1024]
+        legal = divisors(gcd(s.seq_len, s.num_gpus))
         raise InvalidInput(
             "cp",
             f"Context parallel {s.cp} does not divide a sequence of {s.seq_len} tokens; try {nearest(legal, s.cp)}.",
-            "a divisor of the sequence length",
+            ", ".join(map(str, legal)),
         )
     if s.document_tokens and s.document_tokens > s.seq_len:
         raise InvalidInput(
@@ -158,7 +157,7 @@ def check_memory(s: Setting, m: MemorySetting) -> None:
             f"Adapter rank {s.adapter.rank} is wider than the model ({s.model.hidden_size}); try 8 to 128.",
             f"1 to {s.model.hidden_size}",
         )
-    if s.sharding == "hsdp" and s.hsdp_gpus and (s.dp * s.cp) % min(s.hsdp_gpus, s.dp * s.cp):
+    if s.sharding == "hsdp" and (s.dp * s.cp) % s.hsdp_gpus:
         legal = divisors(s.dp * s.cp)
         raise InvalidInput(
             "hsdp_gpus",

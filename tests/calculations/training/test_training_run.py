@@ -1,12 +1,16 @@
 """A run's totals: checkpoints, failures, money, energy, and Chinchilla's rule."""
 
 import math
+from dataclasses import fields
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app import catalog, training_catalog
 from app.calculations.training.run import (
     GPU_MTBF_HOURS,
+    LEAST_GOODPUT,
     Interruptions,
     best_interval,
     failure_seconds,
@@ -17,6 +21,7 @@ from app.calculations.training.run import (
     step_watts,
 )
 from app.calculations.training.speed import speed
+from app.training_scenarios import TRAINING_INPUTS
 from tests.calculations.training.settings import setting
 
 CALM = Interruptions(gpu_mtbf_hours=1e12, checkpoint_seconds=0.0, restart_seconds=0.0, interval_seconds=3600.0)
@@ -87,3 +92,48 @@ def test_chinchilla_trains_70b_on_1_4_trillion_tokens():
     """Hoffmann et al., arXiv:2203.15556: Chinchilla has 70 B parameters, 1.4 T tokens, 5.76e23 FLOPs."""
     assert optimal_tokens(70e9) == 1.4e12
     assert optimal_params(5.76e23) == pytest.approx(70e9, rel=0.02)
+
+
+def test_a_failure_every_second_leaves_no_progress_and_totals_without_a_value():
+    """4,096 GPUs that fail every hour, an hour to restart: exp(R / M) is exp(4,096), more than a float holds."""
+    stalled = Interruptions(gpu_mtbf_hours=1.0, restart_seconds=3600.0)
+    found = totals(num_gpus=4096, interruptions=stalled, price_usd_per_gpu_hour=2.0, watts_per_gpu=700.0)
+    assert found.steps == 1e6
+    assert found.goodput == 0.0
+    assert {found.days, found.gpu_hours, found.failures, found.usd, found.megawatt_hours} == {None}
+
+
+def test_a_run_makes_progress_down_to_a_thousandth_of_the_time():
+    """With R alone goodput is about exp(-R / M): 6.8 M leave 0.11 %, 7 M leave 0.09 %."""
+    mtbf = failure_seconds(1000.0, 1000)
+    for restarts, makes_progress in ((6.8, True), (7.0, False)):
+        one = Interruptions(gpu_mtbf_hours=1000.0, checkpoint_seconds=0.0, restart_seconds=restarts * mtbf)
+        found = totals(interruptions=one)
+        assert (found.goodput >= LEAST_GOODPUT) is makes_progress
+        assert (found.days is not None) is makes_progress
+
+
+def within(name):
+    one = TRAINING_INPUTS[name]
+    return st.sampled_from([one.minimum, one.maximum]) | st.floats(one.minimum, one.maximum)
+
+
+@given(st.data())
+def test_every_total_within_the_declared_ranges_is_a_number_or_none(data):
+    interval = data.draw(st.none() | within("checkpoint_interval_minutes"))
+    found = totals(
+        tokens=data.draw(within("tokens")),
+        num_gpus=int(data.draw(within("num_gpus"))),
+        interruptions=Interruptions(
+            gpu_mtbf_hours=data.draw(within("gpu_mtbf_hours")),
+            checkpoint_seconds=data.draw(within("checkpoint_seconds")),
+            restart_seconds=60 * data.draw(within("restart_minutes")),
+            interval_seconds=None if interval is None else 60 * interval,
+        ),
+        price_usd_per_gpu_hour=data.draw(within("price_usd_per_gpu_hour")),
+        watts_per_gpu=700.0,
+        grams_per_kilowatt_hour=400.0,
+    )
+    assert 0 <= found.goodput <= 1
+    values = [getattr(found, one.name) for one in fields(found)]
+    assert all(value is None or math.isfinite(value) for value in values)
