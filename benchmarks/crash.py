@@ -119,8 +119,11 @@ def post(server: Server, by_form: bool) -> str:
     return run_id
 
 
-def crash(directory: Path, *, clients: int, runs: int, pause_seconds: float, workers: int = 3) -> Outcome:
-    """Let the clients post and the workers die, and compare what was told with what was kept."""
+def crash(
+    directory: Path, *, clients: int, runs: int, pause_seconds: float, workers: int = 3, least_killed: int = 0
+) -> Outcome:
+    """Let the clients post and the workers die, and compare what was told with what was kept. The clients go on until so
+    many workers were killed, however fast the machine is."""
     done, killed, unanswered = threading.Event(), 0, Counter()
     chance = random.Random(SEED)  # noqa: S311
 
@@ -133,7 +136,7 @@ def crash(directory: Path, *, clients: int, runs: int, pause_seconds: float, wor
 
     def work(number: int) -> list[str]:
         acknowledged: list[str] = []
-        while len(acknowledged) < runs:
+        while len(acknowledged) < runs or killed < least_killed:
             try:
                 acknowledged.append(post(server, by_form=len(acknowledged) % 2 == 0))
             except (OSError, http.client.HTTPException):

@@ -9,8 +9,8 @@ from benchmarks.hostile import hostile, is_good
 
 
 def test_no_acknowledged_run_is_lost_when_workers_are_killed(tmp_path: Path) -> None:
-    outcome = crash(tmp_path, clients=4, runs=60, pause_seconds=0.5)
-    assert outcome.acknowledged == 240
+    outcome = crash(tmp_path, clients=4, runs=60, pause_seconds=0.5, least_killed=3)
+    assert outcome.acknowledged >= 240
     assert outcome.killed >= 3
     assert (outcome.lost, outcome.twice) == (0, 0)
     assert outcome.broken <= outcome.killed
