@@ -122,8 +122,10 @@ def post(server: Server, by_form: bool) -> str:
 def crash(
     directory: Path, *, clients: int, runs: int, pause_seconds: float, workers: int = 3, least_killed: int = 0
 ) -> Outcome:
-    """Let the clients post and the workers die, and compare what was told with what was kept. The clients go on until so
-    many workers were killed, however fast the machine is."""
+    """Let the clients post and the workers die, and compare what was told with what was kept.
+
+    The clients go on until so many workers were killed, however fast the machine is.
+    """
     done, killed, unanswered = threading.Event(), 0, Counter()
     chance = random.Random(SEED)  # noqa: S311
 
