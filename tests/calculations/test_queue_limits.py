@@ -1,4 +1,4 @@
-"""Limits that hold whatever the queue: no token waits longer than a full step, Little's law, batches that do not fit."""
+"""Limits that hold whatever the queue: no token waits longer than a full step, Little's law, rounds of a batch."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_an_engine_that_is_not_listed_has_the_widest_range():
         found = results(estimate(serving_scenario(ONE | {"engine": engine})[0]))["output_tokens_per_s"]
         return found["high"] / found["low"]
 
-    assert width("other") > 1.2 * width("vllm-0.11")
+    assert width("other") > width("vllm-0.11")
 
 
 @pytest.mark.parametrize(
