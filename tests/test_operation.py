@@ -250,7 +250,9 @@ def test_a_static_file_has_neither_line_nor_number(make: Make, capsys: pytest.Ca
         assert answer.status_code == 200
     assert lines(capsys) == []
     counted = {sample: number for sample, number in numbers(client).items() if sample[0] == "calculator_requests_total"}
-    assert counted == {sample: before.get(sample, 0.0) + (sample[1] == "health.numbers") for sample in counted}
+    assert counted == {
+        sample: before.get(sample, 0.0) + (sample[1:] == ("health.numbers", "GET", "200")) for sample in counted
+    }
 
 
 def test_without_the_setting_nothing_is_printed(app: Flask, capsys: pytest.CaptureFixture[str]) -> None:

@@ -259,7 +259,8 @@ def of_make() -> list[str]:
     """What `make run` does once the packages are there."""
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    printed = subprocess.run(["make", "-n", "run", f"PY={PYTHON}"], cwd=PROJECT, capture_output=True, text=True)
+    asked = ["make", "--no-print-directory", "-n", "run", f"PY={PYTHON}"]  # Quiet where make runs the tests, too.
+    printed = subprocess.run(asked, cwd=PROJECT, capture_output=True, text=True)
     return ["sh", "-c", printed.stdout.splitlines()[-1]]
 
 
