@@ -1,5 +1,6 @@
 // A long list of choices that can be searched: an ARIA combobox over the page's own <select>, which keeps the value and
-// is what is sent. Arrows move, Enter chooses, Escape gives the old choice back, typing filters by all words.
+// is what is sent. Arrows move, Enter chooses, Escape gives the old choice back, typing filters by all words. What is typed
+// and is no choice stays, and holds the form back: nobody gets the answer to another question.
 "use strict";
 
 (() => {
@@ -36,7 +37,18 @@
     let active = -1;
 
     const chosen = () => select.selectedOptions[0]?.text ?? "";
-    const show = () => (input.value = chosen());
+    const wrong = select.getAttribute("aria-invalid");
+
+    function show() {
+      input.value = chosen();
+      complain("");
+    }
+
+    function complain(problem) {
+      input.setCustomValidity(problem);
+      if (problem || wrong) input.setAttribute("aria-invalid", "true");
+      else input.removeAttribute("aria-invalid");
+    }
 
     function open(query) {
       const words = query.toLowerCase().split(/\s+/).filter(Boolean);
@@ -88,6 +100,7 @@
 
     input.addEventListener("input", (event) => {
       event.stopPropagation(); // what is typed to search is no value of the form
+      complain("");
       open(input.value);
     });
     input.addEventListener("change", (event) => event.stopPropagation());
@@ -95,7 +108,9 @@
     input.addEventListener("click", () => list.hidden && open(""));
     input.addEventListener("blur", () => {
       close();
-      show();
+      const typed = input.value.trim();
+      if (!typed || typed === chosen()) show();
+      else complain(`“${typed}” is none of the choices; choose one of the list.`);
     });
     input.addEventListener("keydown", (event) => {
       const moves = { ArrowDown: active + 1, ArrowUp: active - 1, PageDown: active + 10, PageUp: active - 10 };
@@ -121,6 +136,9 @@
       if (item) choose(Number(item.dataset.index));
     });
     select.addEventListener("change", show);
+    input.form?.addEventListener("submit", (event) => {
+      if (!input.reportValidity()) event.preventDefault();
+    });
     show();
   }
 

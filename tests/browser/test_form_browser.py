@@ -57,6 +57,26 @@ def test_arrows_walk_the_list_and_escape_keeps_the_old_choice(open_page: Open) -
     expect(page.get_by_role("listbox", name="Model")).to_be_hidden()
 
 
+def test_what_is_no_choice_stays_and_is_not_answered_with_another(open_page: Open) -> None:
+    page = open_page()
+    before, address = model(page).input_value(), page.url
+    model(page).focus()
+    page.keyboard.type("nothing is called like this")
+    page.keyboard.press("Tab")
+    expect(model(page)).to_have_value("nothing is called like this")
+    expect(model(page)).to_have_attribute("aria-invalid", "true")
+    page.locator("form.calculator button[type=submit]").first.click()
+    expect(model(page)).to_be_focused()
+    assert page.url == address
+    assert "none of the choices" in model(page).evaluate("box => box.validationMessage")
+    page.keyboard.type("qwen3 32b")
+    page.keyboard.press("Enter")
+    expect(model(page)).not_to_have_attribute("aria-invalid", "true")
+    calculate(page)
+    expect(page.locator("h1")).to_contain_text("Qwen3-32B")
+    assert before != "Qwen/Qwen3-32B"
+
+
 def test_the_preview_follows_what_is_typed_and_logs_nothing(open_page: Open) -> None:
     page = open_page()
     expect(verdict(page)).to_contain_text("Fits")
